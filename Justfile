@@ -1,0 +1,38 @@
+# Everyday recipes; CI runs the same ones (`just ci` = .ci/run).
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Formatting and lints.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Every test: native, stock Envoy, wasm-bindgen.
+test *args:
+    cargo test --workspace {{args}}
+
+# The modules as shipped, optimised, in target/wasm, with a table of their sizes.
+wasm:
+    cargo run -q -p outrigger-tests --example wasm
+
+# The cases of one filter (or all): `just cases fault-injection`.
+cases filter="":
+    cargo test -p outrigger-tests --test all -- {{filter}}
+
+# Only what runs in stock Envoy.
+envoy:
+    cargo test -p outrigger-tests --test all -- ::envoy
+
+# Sizes, instructions per request, time per callback, cost in stock Envoy.
+bench-filters *args:
+    cargo bench -p outrigger-benches {{args}}
+
+# Each fuzz target for ten seconds (needs a nightly toolchain and cargo-fuzz).
+fuzz-smoke:
+    for target in $(cargo +nightly fuzz list); do cargo +nightly fuzz run "$target" -- -max_total_time=10; done
+
+# What CI runs.
+ci:
+    .ci/run

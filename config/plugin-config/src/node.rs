@@ -1,0 +1,159 @@
+//! A JSON document as a tree that keeps the order of its fields and borrows its strings.
+//!
+//! `serde_json::Value` would lose duplicate keys silently and copy every string; 10,000 policies must fit in a
+//! guest's memory while they are compiled.
+
+use crate::Faults;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// One JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node<'a> {
+    /// `null`: read like an absent field, as protobuf's JSON mapping does.
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// Any number. Envoy hands over a `Struct`, whose numbers are all doubles.
+    Number(f64),
+    /// A string.
+    String(Cow<'a, str>),
+    /// A list.
+    List(Vec<Node<'a>>),
+    /// An object, fields in document order. Keys are unique.
+    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+}
+
+/// Parses a document; an empty one is `{}`.
+pub(crate) fn parse(json: &[u8]) -> Result<Node<'_>, Faults> {
+    if json.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Node::Object(Vec::new()));
+    }
+    serde_json::from_slice(json).map_err(|e| Faults::whole(format!("not a JSON document: {e}")))
+}
+
+impl<'a> Node<'a> {
+    /// The field `name` of an object; `None` when this is no object or has no such field.
+    pub fn get(&self, name: &str) -> Option<&Node<'a>> {
+        match self {
+            Node::Object(fields) => fields.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+}
+
+/// As JSON, for error messages.
+impl fmt::Display for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::Null => f.write_str("null"),
+            Node::Bool(value) => write!(f, "{value}"),
+            Node::Number(value) => write!(f, "{value}"),
+            Node::String(value) => write!(f, "{value:?}"),
+            Node::List(items) => {
+                f.write_str("[")?;
+                for (i, item) in items.iter().enumerate() {
+                    f.write_str(if i > 0 { "," } else { "" })?;
+                    item.fmt(f)?;
+                }
+                f.write_str("]")
+            }
+            Node::Object(fields) => {
+                f.write_str("{")?;
+                for (i, (key, value)) in fields.iter().enumerate() {
+                    f.write_str(if i > 0 { "," } else { "" })?;
+                    write!(f, "{key:?}:{value}")?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+/// A key, borrowed where the text has no escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_str(NodeVisitor)? {
+            Node::String(key) => Ok(Key(key)),
+            _ => Err(D::Error::custom("a key must be a string")),
+        }
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Node::Number(value as f64))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Node::Number(value as f64))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Node::Number(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Node::String(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Node::String(Cow::Borrowed(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        items.shrink_to_fit();
+        Ok(Node::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields: Vec<(Cow<'de, str>, Node<'de>)> = Vec::with_capacity(1);
+        while let Some((Key(key), value)) = map.next_entry()? {
+            fields.push((key, value));
+        }
+        if let Some(key) = duplicate(&fields) {
+            return Err(A::Error::custom(format!("duplicate key {key:?}")));
+        }
+        fields.shrink_to_fit();
+        Ok(Node::Object(fields))
+    }
+}
+
+/// A key that occurs twice. Sorted, because a map of 10,000 routes is an ordinary configuration.
+fn duplicate<'n>(fields: &'n [(Cow<'_, str>, Node<'_>)]) -> Option<&'n str> {
+    let mut keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_ref()).collect();
+    keys.sort_unstable();
+    keys.windows(2).find_map(|pair| match pair {
+        [a, b] if a == b => Some(*a),
+        _ => None,
+    })
+}

@@ -1,0 +1,171 @@
+//! The functions a host calls. [`crate::register!`] exports them.
+
+use crate::hostcalls::{self, Buffer};
+use crate::logger;
+use crate::wasm_host::WasmHost;
+use filter_api::{Action, CallEvent, CallId, Chain, Configure, StreamId};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// What this VM holds: one chain for each plugin that shares it, and whose each stream is.
+struct Vm {
+    roots: BTreeMap<u32, Option<Chain>>,
+    first_root: Option<u32>,
+    /// Streams of other roots than the first. Most VMs have one root, and then a stream needs no entry.
+    streams: BTreeMap<u32, u32>,
+}
+
+thread_local! {
+    static VM: RefCell<Vm> = const { RefCell::new(Vm { roots: BTreeMap::new(), first_root: None, streams: BTreeMap::new() }) };
+}
+
+/// Runs with the VM's state. A host must not call a module while the module calls it; one that does is answered with
+/// `None` rather than a trap.
+fn with_vm<T>(run: impl FnOnce(&mut Vm) -> T) -> Option<T> {
+    VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| run(&mut vm)))
+}
+
+impl Vm {
+    fn root(&mut self, root: u32) -> Option<&mut Chain> {
+        self.roots.get_mut(&root)?.as_mut()
+    }
+
+    fn of_stream(&mut self, stream: u32) -> Option<&mut Chain> {
+        let root = match self.streams.get(&stream) {
+            Some(root) => *root,
+            None => self.first_root?,
+        };
+        self.root(root)
+    }
+}
+
+const CONTINUE: u32 = 0;
+const PAUSE: u32 = 1;
+
+/// `_initialize`: runs the constructors that linked code registered.
+pub fn initialize() {
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+    }
+    // SAFETY: the linker defines it; it takes nothing and a host calls `_initialize` once, before anything else.
+    unsafe { __wasm_call_ctors() }
+}
+
+/// `proxy_on_memory_allocate`: memory for what a hostcall returns. Null when there is none.
+pub fn allocate(size: usize) -> *mut u8 {
+    let mut memory: Vec<u8> = Vec::new();
+    if memory.try_reserve_exact(size).is_err() {
+        return std::ptr::null_mut();
+    }
+    memory.leak().as_mut_ptr()
+}
+
+/// `proxy_on_context_create`
+pub fn context_create(context: u32, parent: u32) {
+    with_vm(|vm| match parent {
+        0 => {
+            vm.first_root.get_or_insert(context);
+            vm.roots.insert(context, None);
+        }
+        root if vm.first_root != Some(root) => {
+            vm.streams.insert(context, root);
+        }
+        _ => {}
+    });
+}
+
+/// `proxy_on_vm_start`
+pub fn vm_start() -> u32 {
+    logger::install();
+    u32::from(true)
+}
+
+/// `proxy_on_configure`: false, after every fault was logged, refuses the configuration.
+pub fn configure(configure: Configure, root: u32, size: usize) -> u32 {
+    let configuration = match hostcalls::buffer(Buffer::PluginConfiguration, 0, size) {
+        Ok(configuration) => configuration,
+        Err(error) => {
+            log::error!("the plugin configuration cannot be read: {error}");
+            return u32::from(false);
+        }
+    };
+    let configured = Chain::configure(configure, &configuration, &mut WasmHost);
+    match configured {
+        Ok(chain) => {
+            let stored = with_vm(|vm| vm.roots.insert(root, Some(chain)));
+            u32::from(stored.is_some())
+        }
+        Err(faults) => {
+            log::error!("the plugin configuration is refused:\n{faults}");
+            u32::from(false)
+        }
+    }
+}
+
+/// `proxy_on_delete`: a stream, or a plugin, is over.
+pub fn delete(context: u32) {
+    with_vm(|vm| {
+        if vm.roots.remove(&context).is_some() {
+            return;
+        }
+        if let Some(chain) = vm.of_stream(context) {
+            chain.on_stream_end(StreamId(context), &mut WasmHost);
+        }
+        vm.streams.remove(&context);
+    });
+}
+
+fn on_stream<T>(context: u32, run: impl FnOnce(&mut Chain, StreamId) -> T) -> Option<T> {
+    with_vm(|vm| vm.of_stream(context).map(|chain| run(chain, StreamId(context)))).flatten()
+}
+
+fn on_root(root: u32, run: impl FnOnce(&mut Chain)) {
+    with_vm(|vm| vm.root(root).map(run));
+}
+
+/// `proxy_on_request_headers`
+pub fn request_headers(context: u32, end_of_stream: u32) -> u32 {
+    match on_stream(context, |chain, id| chain.on_request_headers(id, end_of_stream != 0, &mut WasmHost)) {
+        Some(Action::Continue) => CONTINUE,
+        // No chain can only mean a host that runs streams of a plugin it never configured: nothing may pass unseen.
+        Some(Action::Pause) | None => PAUSE,
+    }
+}
+
+/// `proxy_on_request_body`
+pub fn request_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
+    on_stream(context, |chain, id| chain.on_request_body(id, size, end_of_stream != 0, &mut WasmHost));
+    CONTINUE
+}
+
+/// `proxy_on_request_trailers`
+pub fn request_trailers(context: u32) -> u32 {
+    on_stream(context, |chain, id| chain.on_request_trailers(id, &mut WasmHost));
+    CONTINUE
+}
+
+/// `proxy_on_response_headers`
+pub fn response_headers(context: u32, end_of_stream: u32) -> u32 {
+    on_stream(context, |chain, id| chain.on_response_headers(id, end_of_stream != 0, &mut WasmHost));
+    CONTINUE
+}
+
+/// `proxy_on_tick`
+pub fn tick(root: u32) {
+    on_root(root, |chain| chain.on_tick(&mut WasmHost));
+}
+
+/// `proxy_on_http_call_response`
+pub fn http_call_response(root: u32, call: u32, body_size: usize) {
+    on_root(root, |chain| chain.on_call(CallId::Http(call), CallEvent::HttpResponse { body_size }, &mut WasmHost));
+}
+
+/// `proxy_on_grpc_receive`
+pub fn grpc_receive(root: u32, call: u32, size: usize) {
+    on_root(root, |chain| chain.on_call(CallId::Grpc(call), CallEvent::GrpcMessage { size }, &mut WasmHost));
+}
+
+/// `proxy_on_grpc_close`
+pub fn grpc_close(root: u32, call: u32, status: u32) {
+    on_root(root, |chain| chain.on_call(CallId::Grpc(call), CallEvent::GrpcClosed { status }, &mut WasmHost));
+}
