@@ -48,7 +48,7 @@ impl HeaderList {
     }
 
     /// Every value of the header `name` (lower-case), in order.
-    pub fn values<'l>(&'l self, name: &'l str) -> impl Iterator<Item = &'l [u8]> {
+    pub fn values<'l, 'n>(&'l self, name: &'n str) -> impl Iterator<Item = &'l [u8]> + use<'l, 'n> {
         let length = name.len();
         self.entries
             .iter()

@@ -42,7 +42,7 @@ pub(crate) struct World {
     pub(crate) ticks: Vec<Option<(Duration, Duration)>>,
     /// The answer being reported to a plugin.
     pub(crate) answer: Option<(CallId, HeaderList, Vec<u8>)>,
-    last_call: u32,
+    pub(crate) last_call: u32,
 }
 
 impl World {
