@@ -4,8 +4,20 @@
 
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod authority;
+mod candidate_index;
 mod header_list;
+mod http_match_request;
+mod match_table;
+mod regex;
 mod request;
+mod string;
 
+pub use authority::{AuthorityTable, AuthorityTableBuilder};
+pub use candidate_index::{CandidateIndex, CandidateIndexBuilder, Key, Term};
 pub use header_list::{Entry, HeaderList};
+pub use http_match_request::HttpMatchRequest;
+pub use match_table::{Found, MatchTable, MatchTableBuilder, MatchedUri};
+pub use regex::{Regex, Substitution};
 pub use request::{Request, split_target};
+pub use string::{Place, StringMatch, StringMatcher};

@@ -73,9 +73,8 @@ impl<P> PolicyTable<P> {
             });
             each.collect()
         });
-        let compiled_routes: Vec<Option<P>> = at.field("routes", |at| {
-            routes.iter().map(|(id, policy)| at.key(id, |at| compile(policy, at))).collect()
-        });
+        let compiled_routes: Vec<Option<P>> =
+            at.field("routes", |at| routes.iter().map(|(id, policy)| at.key(id, |at| compile(policy, at))).collect());
         let mut policies: Vec<P> = compiled_rules.into_iter().collect::<Option<_>>()?;
         let mut by_route = FxHashMap::default();
         for ((id, _), policy) in routes.iter().zip(compiled_routes) {

@@ -72,7 +72,8 @@ impl Host for WasmHost {
     }
 
     fn send_local_reply(&mut self, reply: &LocalReply) -> Result<(), HostError> {
-        let headers = header_pairs::write(reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))?;
+        let headers =
+            header_pairs::write(reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))?;
         let grpc_status = reply.grpc_status.map_or(-1, i32::from);
         hostcalls::send_local_response(reply.status, &reply.details, &reply.body, &headers, grpc_status)
     }
