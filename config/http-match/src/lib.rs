@@ -4,20 +4,31 @@
 
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod address;
 mod authority;
 mod candidate_index;
 mod header_list;
 mod http_match_request;
 mod match_table;
+mod path_template;
+mod pattern;
 mod regex;
 mod request;
+mod source;
 mod string;
 
+pub use address::{AddressBlocks, parse_peer_address};
 pub use authority::{AuthorityTable, AuthorityTableBuilder};
 pub use candidate_index::{CandidateIndex, CandidateIndexBuilder, Key, Term};
 pub use header_list::{Entry, HeaderList};
 pub use http_match_request::HttpMatchRequest;
 pub use match_table::{Found, MatchTable, MatchTableBuilder, MatchedUri};
+pub use path_template::PathTemplate;
+pub use pattern::{HostPattern, PathPattern, StringPattern};
 pub use regex::{Regex, Substitution};
 pub use request::{Request, split_target};
+pub use source::{
+    NamespacePattern, PrincipalPattern, RequestPrincipalPattern, ServiceAccountPattern, TrustDomainPattern,
+    TrustDomains, namespaces,
+};
 pub use string::{Place, StringMatch, StringMatcher};
