@@ -1,7 +1,7 @@
 //! Addresses and blocks of them.
 
 use ipnet::IpNet;
-use plugin_config::At;
+use plugin_config::{At, Quoted};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A set of addresses and CIDR blocks. IPv4 and IPv6 are apart: `::ffff:10.0.0.1` is no IPv4 address, as in Envoy.
@@ -43,7 +43,7 @@ fn block(text: &str, at: &mut At) -> Option<IpNet> {
     let read = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match read {
         Ok(block) => Some(block),
-        Err(_) => at.fault(format_args!("{text:?}"), "expected an address (10.0.0.1) or a block (10.0.0.0/8)"),
+        Err(_) => at.fault(Quoted(text), "expected an address (10.0.0.1) or a block (10.0.0.0/8)"),
     }
 }
 

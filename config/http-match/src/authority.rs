@@ -1,6 +1,6 @@
 //! Which virtual host an authority belongs to.
 
-use plugin_config::At;
+use plugin_config::{At, Quoted};
 use rustc_hash::FxHashMap;
 
 /// Collects domains; see [`AuthorityTable`].
@@ -32,7 +32,7 @@ impl<T> AuthorityTableBuilder<T> {
     /// and a domain that was added before are faults.
     pub fn insert(&mut self, domain: &str, value: T, at: &mut At) {
         if let Some(reason) = unusable(domain) {
-            at.fault::<()>(format_args!("{domain:?}"), reason);
+            at.fault::<()>(Quoted(domain), reason);
             return;
         }
         let lower = domain.to_ascii_lowercase();
@@ -47,7 +47,7 @@ impl<T> AuthorityTableBuilder<T> {
             None => self.table.exact.insert(lower.as_bytes().into(), value),
         };
         if earlier.is_some() {
-            at.fault::<()>(format_args!("{domain:?}"), "another virtual host has this domain: each belongs to one");
+            at.fault::<()>(Quoted(domain), "another virtual host has this domain: each belongs to one");
         }
     }
 
@@ -119,14 +119,12 @@ impl<T> AuthorityTable<T> {
     }
 }
 
-/// The name in an authority: what stands before the last colon when only digits follow it. An IPv6 literal keeps its
-/// brackets.
+/// The name in an authority: what stands before the last colon, unless that is one of an IPv6 literal's, whose bracket
+/// closes behind it. What follows the colon need not be a number, as in Envoy.
 fn without_port(authority: &[u8]) -> &[u8] {
-    let Some(colon) = authority.iter().rposition(|&byte| byte == b':') else {
-        return authority;
-    };
-    let (name, port) = authority.split_at_checked(colon).unwrap_or((authority, b""));
-    let digits = port.get(1..).is_some_and(|port| port.iter().all(u8::is_ascii_digit));
-    let inside_brackets = name.first() == Some(&b'[') && name.last() != Some(&b']');
-    if digits && !inside_brackets { name } else { authority }
+    let end = authority.iter().rposition(|&byte| byte == b':' || byte == b']');
+    match end.and_then(|end| authority.split_at_checked(end)) {
+        Some((name, [b':', ..])) => name,
+        _ => authority,
+    }
 }

@@ -36,7 +36,8 @@ impl<A: Eq + Hash + Clone> CandidateIndexBuilder<A> {
         Self { rules: Vec::new() }
     }
 
-    /// Adds a rule. All `terms` must hold for it to match; a rule without any is a candidate for every request.
+    /// Adds a rule; ids must ascend. All `terms` must hold for it to match; a rule without any is a candidate for
+    /// every request.
     pub fn add(&mut self, id: u32, terms: Vec<Term<A>>) {
         self.rules.push((id, terms));
     }
@@ -44,52 +45,50 @@ impl<A: Eq + Hash + Clone> CandidateIndexBuilder<A> {
     /// Files each rule under the one of its terms whose keys are rarest: ten thousand rules that share `prefix: /` but
     /// differ in a header are filed by the header.
     pub fn build(self) -> CandidateIndex<A> {
-        let mut counts: FxHashMap<(&A, &Key), u32> = FxHashMap::default();
+        // One table counts keys first and collects rules afterwards.
+        let mut table: FxHashMap<(A, Key), (u32, Vec<u32>)> = FxHashMap::default();
         for (attribute, keys) in self.rules.iter().flat_map(|(_, terms)| terms) {
             for key in keys {
-                *counts.entry((attribute, key)).or_default() += 1;
+                table.entry((attribute.clone(), key.clone())).or_default().0 += 1;
             }
         }
-        let commonest = |(attribute, keys): &Term<A>| {
-            keys.iter().filter_map(|key| counts.get(&(attribute, key))).max().copied().unwrap_or(u32::MAX)
-        };
-        let chosen: Vec<Option<usize>> = self
-            .rules
-            .iter()
-            .map(|(_, terms)| terms.iter().enumerate().min_by_key(|(_, term)| commonest(term)).map(|(i, _)| i))
-            .collect();
-        drop(counts);
-        let mut filing = Filing { postings: FxHashMap::default(), residual: Vec::new() };
-        for ((id, terms), chosen) in self.rules.into_iter().zip(chosen) {
-            filing.file(id, chosen.and_then(|chosen| terms.into_iter().nth(chosen)));
+        let mut residual = Vec::new();
+        for (id, terms) in self.rules {
+            match rarest(terms, &table) {
+                Some((attribute, keys)) => keys.into_iter().for_each(|key| {
+                    table.entry((attribute.clone(), key)).or_default().1.push(id);
+                }),
+                None => residual.push(id),
+            }
         }
-        filing.finish()
+        let mut attributes: Vec<(A, Postings)> = Vec::new();
+        for ((attribute, key), (_, ids)) in table.into_iter().filter(|(_, (_, ids))| !ids.is_empty()) {
+            let place = match attributes.iter().position(|(known, _)| *known == attribute) {
+                Some(place) => place,
+                None => {
+                    attributes.push((attribute, Postings::default()));
+                    attributes.len() - 1
+                }
+            };
+            if let Some((_, postings)) = attributes.get_mut(place) {
+                postings.insert(key, ids);
+            }
+        }
+        CandidateIndex { attributes, residual }
     }
 }
 
-/// Rules on their way into the index.
-struct Filing<A> {
-    postings: FxHashMap<A, FxHashMap<Key, Vec<u32>>>,
-    residual: Vec<u32>,
-}
-
-impl<A: Eq + Hash + Clone> Filing<A> {
-    fn file(&mut self, id: u32, term: Option<Term<A>>) {
-        let Some((attribute, keys)) = term else {
-            self.residual.push(id);
-            return;
-        };
-        let of_attribute = self.postings.entry(attribute).or_default();
-        for key in keys {
-            of_attribute.entry(key).or_default().push(id);
+/// The term whose commonest key is the rarest.
+fn rarest<A: Eq + Hash + Clone>(terms: Vec<Term<A>>, table: &FxHashMap<(A, Key), (u32, Vec<u32>)>) -> Option<Term<A>> {
+    let mut best: Option<(u32, Term<A>)> = None;
+    for (attribute, keys) in terms {
+        let count = |key: &Key| table.get(&(attribute.clone(), key.clone())).map_or(0, |(count, _)| *count);
+        let commonest = keys.iter().map(count).max().unwrap_or(u32::MAX);
+        if best.as_ref().is_none_or(|(best, _)| commonest < *best) {
+            best = Some((commonest, (attribute, keys)));
         }
     }
-
-    fn finish(mut self) -> CandidateIndex<A> {
-        self.residual.sort_unstable();
-        let attributes = self.postings.into_iter().map(|(attribute, keys)| (attribute, Postings::new(keys))).collect();
-        CandidateIndex { attributes, residual: self.residual }
-    }
+    best.map(|(_, term)| term)
 }
 
 /// An index from attribute values to the rules that may match: a lookup costs per attribute one hash for exact values
@@ -156,22 +155,17 @@ impl Lengths {
 }
 
 impl Postings {
-    fn new(keys: FxHashMap<Key, Vec<u32>>) -> Self {
-        let mut postings = Self::default();
-        for (key, mut ids) in keys {
-            ids.sort_unstable();
-            ids.dedup();
-            let Ok(start) = u32::try_from(postings.ids.len()) else { continue };
-            postings.ids.extend(ids);
-            let Ok(end) = u32::try_from(postings.ids.len()) else { continue };
-            match key {
-                Key::Exact(key) => drop(postings.exact.insert(key, (start, end))),
-                Key::Prefix(key) => postings.prefixes.insert(key, (start, end)),
-                Key::Suffix(key) => postings.suffixes.insert(key, (start, end)),
-            }
+    fn insert(&mut self, key: Key, mut ids: Vec<u32>) {
+        // A rule that names a key twice is one rule.
+        ids.dedup();
+        let Ok(start) = u32::try_from(self.ids.len()) else { return };
+        self.ids.append(&mut ids);
+        let Ok(end) = u32::try_from(self.ids.len()) else { return };
+        match key {
+            Key::Exact(key) => drop(self.exact.insert(key, (start, end))),
+            Key::Prefix(key) => self.prefixes.insert(key, (start, end)),
+            Key::Suffix(key) => self.suffixes.insert(key, (start, end)),
         }
-        postings.ids.shrink_to_fit();
-        postings
     }
 
     fn find<'i>(&'i self, value: &[u8], merge: &mut Merge<'i>) {

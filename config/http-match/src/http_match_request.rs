@@ -1,7 +1,7 @@
 //! Istio's HTTPMatchRequest: as written, and compiled.
 
 use crate::{HeaderList, Key, Place, Request, StringMatch, StringMatcher, Term};
-use plugin_config::{At, ListMap};
+use plugin_config::{At, ListMap, Quoted};
 
 plugin_config::object! {
     /// One match clause (Istio's `HTTPMatchRequest`): all its conditions must hold.
@@ -185,13 +185,15 @@ fn named<N>(
 
 fn header_name(name: &str, at: &mut At) -> Option<Box<str>> {
     if name.starts_with("@request.auth.claims") {
-        return at.fault(format_args!("{name:?}"), "verified claims are not available to a match clause of a filter");
+        return at.fault(Quoted(name), "verified claims are not available to a match clause of a filter");
     }
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let token = name.strip_prefix(':').unwrap_or(name);
     if token.is_empty() || !token.bytes().all(valid) {
-        return at.fault(format_args!("{name:?}"), "not a header name");
+        return at.fault(Quoted(name), "not a header name");
     }
+    // Proxies keep what the client sent as Host under this name.
+    let name = if name.eq_ignore_ascii_case("host") { ":authority" } else { name };
     Some(name.to_ascii_lowercase().into())
 }
 

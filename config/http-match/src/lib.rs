@@ -12,6 +12,7 @@ mod http_match_request;
 mod match_table;
 mod path_template;
 mod pattern;
+mod re2_syntax;
 mod regex;
 mod request;
 mod source;

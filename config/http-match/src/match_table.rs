@@ -79,9 +79,9 @@ impl MatchTableBuilder {
 
 /// Entries in order, each an OR of match clauses (Istio's `http[].match`); the first that matches wins.
 ///
-/// Clauses with an exact or prefix condition on path, authority, method, scheme, a header or a query parameter are
-/// found by index. Those with nothing but regular expressions, `withoutHeaders`, presence or ignored case are tested
-/// one after the other.
+/// Clauses with an exact or prefix condition on path, authority, method, scheme, a header or a query parameter, or with
+/// a regular expression there that starts with plain text, are found by index. Those with nothing but other regular
+/// expressions, `withoutHeaders`, presence, a port or ignored case are tested one after the other.
 #[derive(Debug)]
 pub struct MatchTable {
     entries: usize,

@@ -1,6 +1,6 @@
 //! Path templates of AuthorizationPolicy: `/users/{*}/files/{**}`.
 
-use plugin_config::At;
+use plugin_config::{At, Quoted};
 
 /// A path template. `{*}` is one segment of at least one character; `{**}` any rest, slashes included, possibly empty,
 /// behind its own slash; only fixed text may follow `{**}`. Matches whole paths, in one pass.
@@ -16,7 +16,7 @@ impl PathTemplate {
     /// Reads a template; what Istio's validation refuses is a fault in `at`.
     pub fn parse(text: &str, at: &mut At) -> Option<Self> {
         if let Some(reason) = unusable(text) {
-            return at.fault(format_args!("{text:?}"), reason);
+            return at.fault(Quoted(text), reason);
         }
         let (head, tail) = match text.split_once("{**}") {
             Some((head, tail)) => (head, Some(tail.as_bytes().into())),

@@ -81,9 +81,10 @@ pub enum PathPattern {
 }
 
 impl PathPattern {
-    /// Reads a pattern; a bad template is a fault in `at`.
+    /// Reads a pattern. A bad template is a fault in `at`, and a brace elsewhere too, as Istio's validation has it: it
+    /// is a template gone wrong, and proxies escape braces in paths.
     pub fn parse(text: &str, at: &mut At) -> Option<Self> {
-        if text.contains("{*}") || text.contains("{**}") {
+        if text.contains(['{', '}']) {
             return PathTemplate::parse(text, at).map(Self::Template);
         }
         Some(Self::String(StringPattern::parse(text)))

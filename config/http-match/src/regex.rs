@@ -1,9 +1,11 @@
 //! Regular expressions with RE2's semantics and limits, as far as a small engine can have them.
 
-use plugin_config::At;
+use crate::re2_syntax;
+use plugin_config::{At, Quoted};
 use std::borrow::Cow;
 
-/// A compiled expression. Linear time; ASCII classes and ASCII case folding, as RE2 has for `\d`, `\w`, `\s`, `\b`.
+/// A compiled expression, matched in linear time. `\d`, `\w`, `\s`, `\b` are about ASCII, as RE2 has them; `(?i)` is so
+/// too, where RE2 also takes `K` (the Kelvin sign) for `k` and `ſ` for `s`.
 #[derive(Debug)]
 pub struct Regex {
     /// Anchored at both ends, for matching.
@@ -18,8 +20,6 @@ pub struct Regex {
 const LONGEST: usize = 1024;
 /// Largest program, in bytes: bounds what one expression can take of a guest's memory.
 const PROGRAM: usize = 1 << 20;
-/// Largest repetition count: RE2's.
-const REPETITIONS: u32 = 1000;
 
 impl Regex {
     /// Compiles an RE2 expression; what is not one, or cannot be had here, is a fault in `at`.
@@ -28,16 +28,16 @@ impl Regex {
             return at.fault("\"\"", "an empty expression matches only an empty value: write exact");
         }
         if pattern.len() > LONGEST {
-            return at.fault(format_args!("{pattern:?}"), format!("longer than {LONGEST} bytes"));
+            return at.fault(Quoted(pattern), format!("longer than {LONGEST} bytes"));
         }
-        if let Some(reason) = unsupported(pattern) {
-            return at.fault(format_args!("{pattern:?}"), reason);
+        if let Some(reason) = re2_syntax::refusal(pattern) {
+            return at.fault(Quoted(pattern), reason);
         }
         // On its own first: `a)|(b` must not become whole by the brackets put around it.
         let build = |pattern: &str| regex_lite::RegexBuilder::new(pattern).size_limit(PROGRAM).build();
         match build(pattern).and_then(|part| Ok((part, build(&format!(r"\A(?:{pattern})\z"))?))) {
             Ok((part, whole)) => Some(Self { whole, part, literal: literal_prefix(pattern) }),
-            Err(error) => at.fault(format_args!("{pattern:?}"), format!("not a valid RE2 expression: {error}")),
+            Err(error) => at.fault(Quoted(pattern), format!("not a valid RE2 expression: {error}")),
         }
     }
 
@@ -55,6 +55,11 @@ impl Regex {
             Cow::Borrowed(_) => Cow::Borrowed(value),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         }
+    }
+
+    /// What every value that matches starts with; may be empty.
+    pub fn literal_prefix(&self) -> &[u8] {
+        &self.literal
     }
 
     /// How many groups the expression captures, the whole match (`\0`) not counted.
@@ -93,9 +98,9 @@ impl Substitution {
                 }
                 Some(digit @ '0'..='9') => {
                     let reason = format!("\\{digit}: the expression has only {groups} groups");
-                    return at.fault(format_args!("{text:?}"), reason);
+                    return at.fault(Quoted(text), reason);
                 }
-                _ => return at.fault(format_args!("{text:?}"), r"a backslash must be followed by 0 to 9 or by \"),
+                _ => return at.fault(Quoted(text), r"a backslash must be followed by 0 to 9 or by \"),
             }
         }
         pieces.push(Piece::Text(literal));
@@ -111,71 +116,28 @@ impl Substitution {
     }
 }
 
-/// What RE2 has and the engine here has not, or the other way round.
-fn unsupported(pattern: &str) -> Option<&'static str> {
-    let bytes = pattern.as_bytes();
-    let mut in_class = false;
-    let mut i = 0;
-    while let Some(&byte) = bytes.get(i) {
-        let rest = bytes.get(i + 1..).unwrap_or_default();
-        match byte {
-            b'\\' => {
-                match rest.first() {
-                    Some(b'p' | b'P') => return Some(r"Unicode classes (\p, \P) are not available: list the ranges"),
-                    Some(b'C') => return Some(r"\C is not available"),
-                    Some(b'Q') => return Some(r"\Q…\E is not available: escape each character"),
-                    _ => {}
-                }
-                i += 1;
-            }
-            b'[' if !in_class => {
-                in_class = true;
-                // `[]…]` and `[^]…]`: a bracket that comes first is a member.
-                i += usize::from(rest.first() == Some(&b'^'));
-                i += usize::from(bytes.get(i + 1) == Some(&b']'));
-            }
-            b'[' if rest.first() == Some(&b':') => {
-                i += rest.windows(2).position(|pair| pair == b":]").map_or(0, |end| end + 2);
-            }
-            b']' => in_class = false,
-            b'(' if !in_class && rest.starts_with(b"?") && !known_group(rest) => {
-                return Some("only (?:…), (?P<name>…) and the flags i, m, s, U are RE2's");
-            }
-            b'{' if !in_class && repetitions(rest).is_some_and(|count| count > REPETITIONS) => {
-                return Some("repetition counts go up to 1000");
-            }
-            _ => {}
-        }
-        i += 1;
-    }
-    None
-}
-
-/// `rest` starts behind the bracket, with `?`.
-fn known_group(rest: &[u8]) -> bool {
-    if rest.starts_with(b"?P<") || rest.starts_with(b"?<") {
-        return true;
-    }
-    let end = rest.iter().position(|byte| matches!(byte, b':' | b')')).unwrap_or(rest.len());
-    rest.get(1..end).is_some_and(|flags| flags.iter().all(|flag| b"imsU-".contains(flag)))
-}
-
-/// The larger count of `{n}`, `{n,}`, `{n,m}`; `None` when the brace is no repetition.
-fn repetitions(rest: &[u8]) -> Option<u32> {
-    let end = rest.iter().position(|&byte| byte == b'}')?;
-    let counts = std::str::from_utf8(rest.get(..end)?).ok()?;
-    counts.split(',').filter(|count| !count.is_empty()).map(|count| count.parse().unwrap_or(u32::MAX)).max()
-}
-
 /// The plain characters that an expression starts with; none when alternatives or flags could change their meaning.
 fn literal_prefix(pattern: &str) -> Box<[u8]> {
+    let mut literal = Vec::new();
     if pattern.contains('|') || pattern.contains("(?") {
-        return Box::default();
+        return literal.into();
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_ :=,;%&~!@#<>'\"".contains(c);
-    let end = pattern.find(|c: char| !plain(c)).unwrap_or(pattern.len());
-    let (literal, rest) = pattern.split_at_checked(end).unwrap_or_default();
-    // The last character belongs to a repetition that may be none.
-    let kept = if rest.starts_with(['?', '*', '{']) { literal.len().saturating_sub(1) } else { literal.len() };
-    literal.as_bytes().get(..kept).unwrap_or_default().into()
+    let mut rest = pattern.strip_prefix('^').unwrap_or(pattern).as_bytes();
+    loop {
+        let (character, behind) = match rest {
+            [b'\\', character, behind @ ..] if character.is_ascii_punctuation() => (character, behind),
+            [character, behind @ ..] if is_plain(*character) => (character, behind),
+            _ => return literal.into(),
+        };
+        // It may be repeated no times at all.
+        if let Some(b'?' | b'*' | b'{') = behind.first() {
+            return literal.into();
+        }
+        literal.push(*character);
+        rest = behind;
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-_ :=,;%&~!@#<>'\"".contains(&byte)
 }

@@ -1,7 +1,7 @@
 //! Who is calling: SPIFFE identities against AuthorizationPolicy's source fields, and request principals.
 
 use crate::{Key, StringPattern};
-use plugin_config::At;
+use plugin_config::{At, Quoted};
 
 /// What every SPIFFE id starts with.
 const SCHEME: &[u8] = b"spiffe://";
@@ -28,8 +28,10 @@ impl TrustDomains {
         }
         let mut expanded: Vec<String> = Vec::new();
         for own in &self.0 {
-            // A wildcard that covers an own domain stays as it is written.
-            let domain = if wildcard(domain, own) { domain } else { own };
+            // A leading star that covers an own domain stays as it is written. A trailing one cannot: in a principal
+            // it would stand in the middle, where a star is a character.
+            let covered = domain.strip_prefix('*').is_some_and(|suffix| own.ends_with(suffix));
+            let domain = if covered { domain } else { own };
             let principal = format!("{domain}/{rest}");
             if !expanded.contains(&principal) {
                 expanded.push(principal);
@@ -157,7 +159,7 @@ impl ServiceAccountPattern {
                 account: format!("sa/{name}").into_bytes().into(),
             });
         };
-        at.fault(format_args!("{text:?}"), reason)
+        at.fault(Quoted(text), reason)
     }
 
     /// Whether an id matches.
@@ -186,10 +188,7 @@ impl TrustDomainPattern {
     pub fn parse(text: &str, at: &mut At) -> Option<Self> {
         let inner = text.strip_prefix('*').or_else(|| text.strip_suffix('*')).unwrap_or(text);
         if text.is_empty() || inner.contains(['*', '/']) {
-            return at.fault(
-                format_args!("{text:?}"),
-                "expected a trust domain, with one star at most, at its start or end",
-            );
+            return at.fault(Quoted(text), "expected a trust domain, with one star at most, at its start or end");
         }
         Some(Self(StringPattern::parse(text)))
     }
@@ -218,8 +217,10 @@ impl RequestPrincipalPattern {
     /// Reads a pattern.
     pub fn parse(text: &str) -> Self {
         let (issuer, subject) = match text.rsplit_once('/') {
-            Some(("*", subject)) => (StringPattern::Present, StringPattern::parse(subject)),
-            Some((issuer, subject)) => (outer_star(issuer), inner_star(subject)),
+            // A leading star wins over a trailing one, which is then a character.
+            Some(("*", subject)) => (StringPattern::Present, exact(subject)),
+            Some((issuer, subject)) if issuer.starts_with('*') => (StringPattern::parse(issuer), exact(subject)),
+            Some((issuer, subject)) => (exact(issuer), inner_star(subject)),
             None => match StringPattern::parse(text) {
                 StringPattern::Present => (StringPattern::Present, StringPattern::Present),
                 StringPattern::Prefix(prefix) => (StringPattern::Prefix(prefix), StringPattern::Present),
@@ -237,12 +238,8 @@ impl RequestPrincipalPattern {
     }
 }
 
-/// The issuer's side: a star only at its start.
-fn outer_star(text: &str) -> StringPattern {
-    match text.strip_prefix('*') {
-        Some(suffix) => StringPattern::Suffix(suffix.as_bytes().into()),
-        None => StringPattern::Exact(text.as_bytes().into()),
-    }
+fn exact(text: &str) -> StringPattern {
+    StringPattern::Exact(text.as_bytes().into())
 }
 
 /// The subject's side: a star only at its end.
@@ -250,7 +247,7 @@ fn inner_star(text: &str) -> StringPattern {
     match text.strip_suffix('*') {
         Some("") => StringPattern::Present,
         Some(prefix) => StringPattern::Prefix(prefix.as_bytes().into()),
-        None => StringPattern::Exact(text.as_bytes().into()),
+        None => exact(text),
     }
 }
 

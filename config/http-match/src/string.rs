@@ -112,11 +112,14 @@ impl StringMatcher {
         }
     }
 
-    /// What an index can look up for it.
+    /// What an index can look up for it: for an expression, the plain text that it starts with.
     pub fn key(&self) -> Option<crate::Key> {
         match self {
             Self::Exact(text) => Some(crate::Key::Exact(text.clone())),
             Self::Prefix(text) => Some(crate::Key::Prefix(text.clone())),
+            Self::Regex(regex) if !regex.literal_prefix().is_empty() => {
+                Some(crate::Key::Prefix(regex.literal_prefix().into()))
+            }
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Durations as Istio writes them: `5s`, `1.5s`, `100ms`, `1h30m`.
 
 use crate::{At, FromNode, Node};
+use std::fmt;
 use std::time::Duration as Time;
 
 /// A non-negative duration, whole milliseconds or nothing finer than a nanosecond, in Go's notation.
@@ -70,15 +71,20 @@ impl FromNode for Duration {
     }
 }
 
+/// In seconds: `5s`, `0.100000000s`.
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.as_secs(), self.0.subsec_nanos()) {
+            (seconds, 0) => write!(f, "{seconds}s"),
+            (seconds, nanos) => write!(f, "{seconds}.{nanos:09}s"),
+        }
+    }
+}
+
 #[cfg(not(target_family = "wasm"))]
 impl serde::Serialize for Duration {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
-        if nanos == 0 {
-            serializer.collect_str(&format_args!("{seconds}s"))
-        } else {
-            serializer.collect_str(&format_args!("{seconds}.{nanos:09}s"))
-        }
+        serializer.collect_str(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and where.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// One place where a configuration is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,35 +98,58 @@ impl At {
 
     /// Reads something one level down, at a field.
     pub fn field<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.within(Segment::Field(name), read)
+        self.enter(Segment::Field(name));
+        let value = read(self);
+        self.leave();
+        value
     }
 
     /// Reads something one level down, at a key of a map.
     pub fn key<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.within(Segment::Key(key.to_owned()), read)
+        self.enter_key(key);
+        let value = read(self);
+        self.leave();
+        value
     }
 
     /// Reads something one level down, at an item of a list.
     pub fn index<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.within(Segment::Index(index), read)
+        self.enter(Segment::Index(index));
+        let value = read(self);
+        self.leave();
+        value
     }
 
-    fn within<T>(&mut self, segment: Segment, read: impl FnOnce(&mut Self) -> T) -> T {
+    // Not inlined: these stand in every reader of every type, and a module's size is counted.
+    #[inline(never)]
+    fn enter(&mut self, segment: Segment) {
         self.path.push(segment);
-        let value = read(self);
+    }
+
+    #[inline(never)]
+    fn enter_key(&mut self, key: &str) {
+        self.path.push(Segment::Key(key.to_owned()));
+    }
+
+    #[inline(never)]
+    fn leave(&mut self) {
         self.path.pop();
-        value
     }
 
     /// Records that the value here is refused. Returns `None`, so a reader can end with it.
     pub fn fault<T>(&mut self, value: impl fmt::Display, reason: impl Into<String>) -> Option<T> {
+        self.record(&value, reason.into());
+        None
+    }
+
+    #[inline(never)]
+    fn record(&mut self, value: &dyn fmt::Display, reason: String) {
         let mut value = value.to_string();
         if let Some((cut, _)) = value.char_indices().nth(EXCERPT) {
             value.truncate(cut);
             value.push('…');
         }
-        self.faults.push(Fault { path: self.path(), value, reason: reason.into() });
-        None
+        self.faults.push(Fault { path: self.path(), value, reason });
     }
 
     /// The faults met so far.
@@ -141,8 +164,12 @@ impl At {
             match segment {
                 Segment::Field(name) => out.extend([dot, name]),
                 Segment::Key(key) if plain(key) => out.extend([dot, key]),
-                Segment::Key(key) => out.push_str(&format!("[{key:?}]")),
-                Segment::Index(index) => out.push_str(&format!("[{index}]")),
+                Segment::Key(key) => {
+                    let _ = write!(out, "[{}]", Quoted(key));
+                }
+                Segment::Index(index) => {
+                    let _ = write!(out, "[{index}]");
+                }
             }
         }
         if out.is_empty() { "$".into() } else { out }
@@ -151,4 +178,23 @@ impl At {
 
 fn plain(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// A text as JSON writes it, for messages. (`{:?}` would link Unicode tables into every module.)
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for character in self.0.chars() {
+            match character {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\0'..='\x1f' | '\x7f' => write!(f, "\\u{:04x}", u32::from(character))?,
+                other => f.write_char(other)?,
+            }
+        }
+        f.write_char('"')
+    }
 }

@@ -14,7 +14,7 @@ mod percent;
 mod read;
 
 pub use duration::Duration;
-pub use fault::{At, Fault, Faults};
+pub use fault::{At, Fault, Faults, Quoted};
 pub use node::Node;
 pub use percent::Percent;
 pub use read::{FromNode, ListMap};

@@ -3,7 +3,8 @@
 //! `serde_json::Value` would lose duplicate keys silently and copy every string; 10,000 policies must fit in a
 //! guest's memory while they are compiled.
 
-use crate::Faults;
+use crate::{Faults, Quoted};
+use rustc_hash::FxHashSet;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -49,8 +50,8 @@ impl fmt::Display for Node<'_> {
         match self {
             Node::Null => f.write_str("null"),
             Node::Bool(value) => write!(f, "{value}"),
-            Node::Number(value) => write!(f, "{value}"),
-            Node::String(value) => write!(f, "{value:?}"),
+            Node::Number(value) => write_number(*value, f),
+            Node::String(value) => Quoted(value).fmt(f),
             Node::List(items) => {
                 f.write_str("[")?;
                 for (i, item) in items.iter().enumerate() {
@@ -63,12 +64,29 @@ impl fmt::Display for Node<'_> {
                 f.write_str("{")?;
                 for (i, (key, value)) in fields.iter().enumerate() {
                     f.write_str(if i > 0 { "," } else { "" })?;
-                    write!(f, "{key:?}:{value}")?;
+                    write!(f, "{}:{value}", Quoted(key))?;
                 }
                 f.write_str("}")
             }
         }
     }
+}
+
+/// Six decimals at most. (Formatting any double exactly would link 20 KB into every module.)
+fn write_number(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let magnitude = value.abs();
+    if magnitude >= 1e15 {
+        return f.write_str("a number beyond 10^15");
+    }
+    // In range: below 2^53 with room to spare.
+    let (whole, millionths) = (magnitude.trunc() as u64, (magnitude.fract() * 1e6).round() as u64);
+    f.write_str(if value < 0.0 { "-" } else { "" })?;
+    write!(f, "{whole}")?;
+    if millionths == 0 {
+        return Ok(());
+    }
+    let digits = format!("{millionths:06}");
+    write!(f, ".{}", digits.trim_end_matches('0'))
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
@@ -141,19 +159,21 @@ impl<'de> Visitor<'de> for NodeVisitor {
             fields.push((key, value));
         }
         if let Some(key) = duplicate(&fields) {
-            return Err(A::Error::custom(format!("duplicate key {key:?}")));
+            return Err(A::Error::custom(format_args!("duplicate key {}", Quoted(key))));
         }
         fields.shrink_to_fit();
         Ok(Node::Object(fields))
     }
 }
 
-/// A key that occurs twice. Sorted, because a map of 10,000 routes is an ordinary configuration.
+/// A key that occurs twice. By a set, because a map of 10,000 routes is an ordinary configuration.
 fn duplicate<'n>(fields: &'n [(Cow<'_, str>, Node<'_>)]) -> Option<&'n str> {
-    let mut keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_ref()).collect();
-    keys.sort_unstable();
-    keys.windows(2).find_map(|pair| match pair {
-        [a, b] if a == b => Some(*a),
-        _ => None,
-    })
+    const FEW: usize = 32;
+    let mut keys = fields.iter().map(|(key, _)| key.as_ref());
+    if fields.len() <= FEW {
+        let before = |i: usize| fields.iter().take(i).map(|(key, _)| key.as_ref());
+        return keys.enumerate().find_map(|(i, key)| before(i).any(|earlier| earlier == key).then_some(key));
+    }
+    let mut seen = FxHashSet::default();
+    keys.find(|key| !seen.insert(*key))
 }

@@ -9,6 +9,7 @@ pub struct FieldReader<'n, 'a> {
 
 impl<'n, 'a> FieldReader<'n, 'a> {
     /// Starts on `node`, which must be an object whose keys are all in `known`; unknown ones are faults.
+    #[inline(never)]
     pub fn start(node: &'n Node<'a>, known: &[&str], at: &mut At) -> Option<Self> {
         let Node::Object(fields) = node else {
             return at.fault(node, "expected an object");
@@ -26,13 +27,22 @@ impl<'n, 'a> FieldReader<'n, 'a> {
         default: impl FnOnce() -> Option<T>,
         at: &mut At,
     ) -> Option<T> {
-        match self.fields.iter().find(|(key, _)| key == name) {
-            Some((_, Node::Null)) | None => {
-                default().or_else(|| at.field(name, |at| at.fault("nothing", "required field is missing")))
-            }
-            Some((_, value)) => at.field(name, |at| T::from_node(value, at)),
+        match self.find(name) {
+            Some(value) => at.field(name, |at| T::from_node(value, at)),
+            None => default().or_else(|| missing(name, at)),
         }
     }
+
+    #[inline(never)]
+    fn find(&self, name: &str) -> Option<&'n Node<'a>> {
+        let (_, value) = self.fields.iter().find(|(key, _)| key == name)?;
+        (!matches!(value, Node::Null)).then_some(value)
+    }
+}
+
+#[inline(never)]
+fn missing<T>(name: &'static str, at: &mut At) -> Option<T> {
+    at.field(name, |at| at.fault("nothing", "required field is missing"))
 }
 
 /// For serde's `skip_serializing_if`.

@@ -44,7 +44,7 @@ impl FromNode for Percent {
             let per_million = (value * 10_000.0 + 1e-6) as u32;
             return Some(Self { per_million });
         }
-        at.field("value", |at| at.fault(value, "expected 0, or 0.0001 to 100"))
+        at.field("value", |at| at.fault(Node::Number(value), "expected 0, or 0.0001 to 100"))
     }
 }
 

@@ -53,29 +53,37 @@ impl FromNode for f64 {
     }
 }
 
-/// Whole numbers of a width; a fraction, a sign or a size that does not fit is a fault, never rounded or cut.
+/// A whole number from `least` to `most`; a fraction, or a size that does not fit, is a fault, never rounded or cut.
+#[inline(never)]
+fn whole(node: &Node<'_>, least: i64, most: i64, at: &mut At) -> Option<i64> {
+    // 2^53: beyond it a double no longer tells neighbouring whole numbers apart.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match node {
+        Node::Number(value) if value.fract() == 0.0 && value.abs() <= EXACT => {
+            // Exact by the guard.
+            let value = *value as i64;
+            if (least..=most).contains(&value) {
+                return Some(value);
+            }
+            at.fault(node, format!("expected a whole number from {least} to {most}"))
+        }
+        other => at.fault(other, "expected a whole number"),
+    }
+}
+
 macro_rules! whole_number {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $most:expr),*) => {$(
         impl FromNode for $type {
             fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-                // 2^53: beyond it a double no longer tells neighbouring whole numbers apart.
-                const EXACT: f64 = 9_007_199_254_740_992.0;
-                match node {
-                    Node::Number(value) if value.fract() == 0.0 && value.abs() <= EXACT => {
-                        let reason = || format!("expected a whole number from {} to {}", <$type>::MIN, <$type>::MAX);
-                        match <$type>::try_from(*value as i64) {
-                            Ok(value) => Some(value),
-                            Err(_) => at.fault(node, reason()),
-                        }
-                    }
-                    other => at.fault(other, "expected a whole number"),
-                }
+                let least = if <$type>::MIN == 0 { 0 } else { -$most - 1 };
+                whole(node, least, $most, at).and_then(|value| <$type>::try_from(value).ok())
             }
         }
     )*};
 }
 
-whole_number!(u8, u16, u32, u64, i32, i64, usize);
+whole_number!(u8: 0xFF, u16: 0xFFFF, u32: 0xFFFF_FFFF, usize: 0xFFFF_FFFF, i32: 0x7FFF_FFFF);
+whole_number!(u64: 1 << 53, i64: 1 << 53);
 
 impl<T: FromNode> FromNode for Option<T> {
     fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
@@ -114,9 +122,11 @@ impl<T: FromNode> FromNode for Vec<T> {
             return at.fault(node, "expected a list");
         };
         // Every item is read even after a bad one, so that all faults are known at once.
-        let values: Vec<Option<T>> =
-            items.iter().enumerate().map(|(i, item)| at.index(i, |at| T::from_node(item, at))).collect();
-        values.into_iter().collect()
+        let mut values = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            values.extend(at.index(i, |at| T::from_node(item, at)));
+        }
+        (values.len() == items.len()).then_some(values)
     }
 
     fn absent() -> Option<Self> {
@@ -166,13 +176,12 @@ impl<T: FromNode> FromNode for ListMap<T> {
         let Node::Object(fields) = node else {
             return at.fault(node, "expected an object");
         };
-        let values: Vec<Option<(String, T)>> = fields
-            .iter()
-            .map(|(key, value)| {
-                at.key(key, |at| T::from_node(value, at)).map(|value| (key.clone().into_owned(), value))
-            })
-            .collect();
-        values.into_iter().collect::<Option<Vec<_>>>().map(Self)
+        let mut values = Vec::with_capacity(fields.len());
+        for (key, value) in fields {
+            let value = at.key(key, |at| T::from_node(value, at));
+            values.extend(value.map(|value| (key.clone().into_owned(), value)));
+        }
+        (values.len() == fields.len()).then_some(Self(values))
     }
 
     fn absent() -> Option<Self> {

@@ -4,19 +4,21 @@ use crate::hostcalls::{self, Buffer};
 use crate::logger;
 use crate::wasm_host::WasmHost;
 use filter_api::{Action, CallEvent, CallId, Chain, Configure, StreamId};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 /// What this VM holds: one chain for each plugin that shares it, and whose each stream is.
+#[derive(Default)]
 struct Vm {
-    roots: BTreeMap<u32, Option<Chain>>,
+    /// One root for each plugin that shares the VM: few, and mostly one. `None`: not configured yet.
+    roots: Vec<(u32, Option<Chain>)>,
     first_root: Option<u32>,
     /// Streams of other roots than the first. Most VMs have one root, and then a stream needs no entry.
-    streams: BTreeMap<u32, u32>,
+    streams: FxHashMap<u32, u32>,
 }
 
 thread_local! {
-    static VM: RefCell<Vm> = const { RefCell::new(Vm { roots: BTreeMap::new(), first_root: None, streams: BTreeMap::new() }) };
+    static VM: RefCell<Vm> = RefCell::default();
 }
 
 /// Runs with the VM's state. A host must not call a module while the module calls it; one that does is answered with
@@ -27,7 +29,8 @@ fn with_vm<T>(run: impl FnOnce(&mut Vm) -> T) -> Option<T> {
 
 impl Vm {
     fn root(&mut self, root: u32) -> Option<&mut Chain> {
-        self.roots.get_mut(&root)?.as_mut()
+        let (_, chain) = self.roots.iter_mut().find(|(id, _)| *id == root)?;
+        chain.as_mut()
     }
 
     fn of_stream(&mut self, stream: u32) -> Option<&mut Chain> {
@@ -65,7 +68,7 @@ pub fn context_create(context: u32, parent: u32) {
     with_vm(|vm| match parent {
         0 => {
             vm.first_root.get_or_insert(context);
-            vm.roots.insert(context, None);
+            vm.roots.push((context, None));
         }
         root if vm.first_root != Some(root) => {
             vm.streams.insert(context, root);
@@ -92,8 +95,11 @@ pub fn configure(configure: Configure, root: u32, size: usize) -> u32 {
     let configured = Chain::configure(configure, &configuration, &mut WasmHost);
     match configured {
         Ok(chain) => {
-            let stored = with_vm(|vm| vm.roots.insert(root, Some(chain)));
-            u32::from(stored.is_some())
+            let place = |vm: &mut Vm| {
+                let place = vm.roots.iter_mut().find(|(id, _)| *id == root);
+                place.map(|(_, place)| *place = Some(chain)).is_some()
+            };
+            u32::from(with_vm(place) == Some(true))
         }
         Err(faults) => {
             log::error!("the plugin configuration is refused:\n{faults}");
@@ -105,7 +111,8 @@ pub fn configure(configure: Configure, root: u32, size: usize) -> u32 {
 /// `proxy_on_delete`: a stream, or a plugin, is over.
 pub fn delete(context: u32) {
     with_vm(|vm| {
-        if vm.roots.remove(&context).is_some() {
+        if let Some(place) = vm.roots.iter().position(|(id, _)| *id == context) {
+            vm.roots.remove(place);
             return;
         }
         if let Some(chain) = vm.of_stream(context) {

@@ -1,0 +1,358 @@
+//! The filter: asks providers, decides, answers, counts.
+
+use crate::attributes::{Attributes, Surroundings, Unavailable};
+use crate::audit::Audit;
+use crate::compile;
+use crate::config::Config;
+use crate::decision::{Decision, Policies, RuleId};
+use crate::ext_authz::{Change, Changes, Outcome, Provider, edited_target};
+use filter_api::{Action, CallEvent, CallId, Filter, HeaderEdit, HostError, LocalReply, Metric, Root, Stream, StreamId};
+use plugin_config::{At, Faults};
+use rustc_hash::FxHashMap;
+
+/// Makes the filter from its plugin configuration.
+///
+/// # Errors
+/// Every fault of the configuration.
+pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
+    let config: Config = plugin_config::from_slice(configuration)?;
+    let mut at = At::root();
+    match (build(&config, &mut at, root), at.into_faults()) {
+        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
+        (_, faults) => Err(faults),
+    }
+}
+
+/// Makes the filter from a configuration that was read; faults are recorded in `at`.
+pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
+    let peer_address = compile::peer_address(config, at);
+    let providers = compile::providers(config, at);
+    let policies = compile::policies(config, peer_address.as_ref().is_none_or(|path| !path.is_empty()), at);
+    Some(Box::new(Authz {
+        policies: policies?,
+        providers: providers?,
+        surroundings: Surroundings { peer_address: peer_address?, ..Surroundings::default() },
+        audit: Audit { log_denials: config.log_denials.unwrap_or(true) },
+        metrics: Metrics::define(root),
+        held: FxHashMap::default(),
+        calls: FxHashMap::default(),
+        response_changes: FxHashMap::default(),
+    }))
+}
+
+/// Only the policies of a configuration, for whoever explains decisions without a proxy.
+pub fn policies(config: &Config, at: &mut At) -> Option<Policies> {
+    let peer_address = compile::peer_address(config, at)?;
+    compile::policies(config, !peer_address.is_empty(), at)
+}
+
+struct Authz {
+    policies: Policies,
+    providers: Vec<Provider>,
+    surroundings: Surroundings,
+    audit: Audit,
+    metrics: Metrics,
+    /// Streams that wait for a provider.
+    held: FxHashMap<StreamId, Held>,
+    /// Whose answer each call will bring.
+    calls: FxHashMap<CallId, StreamId>,
+    /// What a provider adds to responses.
+    response_changes: FxHashMap<StreamId, Vec<Change>>,
+}
+
+/// A stream that waits for a provider.
+struct Held {
+    /// Which of [`Policies::custom`] it is about.
+    custom: usize,
+    rule: RuleId,
+    call: CallId,
+    outcome: Option<Outcome>,
+}
+
+/// Counters, by name under `outrigger.authz.`.
+struct Metrics {
+    allowed: Metric,
+    denied: Metric,
+    shadow_allowed: Metric,
+    shadow_denied: Metric,
+    audit_matched: Metric,
+    ext_authz_ok: Metric,
+    ext_authz_denied: Metric,
+    ext_authz_error: Metric,
+    ext_authz_failure_allowed: Metric,
+}
+
+impl Metrics {
+    fn define(root: &mut Root<'_>) -> Self {
+        Self {
+            allowed: root.counter("outrigger.authz.allowed"),
+            denied: root.counter("outrigger.authz.denied"),
+            shadow_allowed: root.counter("outrigger.authz.shadow_allowed"),
+            shadow_denied: root.counter("outrigger.authz.shadow_denied"),
+            audit_matched: root.counter("outrigger.authz.audit_matched"),
+            ext_authz_ok: root.counter("outrigger.authz.ext_authz.ok"),
+            ext_authz_denied: root.counter("outrigger.authz.ext_authz.denied"),
+            ext_authz_error: root.counter("outrigger.authz.ext_authz.error"),
+            ext_authz_failure_allowed: root.counter("outrigger.authz.ext_authz.failure_mode_allowed"),
+        }
+    }
+}
+
+impl Filter for Authz {
+    fn on_request_headers(&mut self, stream: &mut Stream<'_>) -> Action {
+        if self.policies.is_empty() {
+            return Action::Continue;
+        }
+        self.ask_from(0, stream)
+    }
+
+    fn on_wake(&mut self, stream: &mut Stream<'_>) -> Action {
+        let Some(held) = self.held.remove(&stream.id()) else {
+            return Action::Pause;
+        };
+        match held.outcome {
+            Some(outcome) => self.apply(held.custom, held.rule, outcome, stream),
+            None => {
+                self.held.insert(stream.id(), held);
+                Action::Pause
+            }
+        }
+    }
+
+    fn on_response_headers(&mut self, stream: &mut Stream<'_>) {
+        if self.response_changes.is_empty() {
+            return;
+        }
+        for change in self.response_changes.remove(&stream.id()).unwrap_or_default() {
+            let exists = stream.response_headers().is_ok_and(|headers| headers.get(&change.name).is_some());
+            let edited = change.edit(exists).map_or(Ok(()), |edit| stream.edit_response(&edit));
+            if let Err(error) = edited {
+                log::warn!("the response header {} of a provider cannot be set: {error}", change.name);
+            }
+        }
+    }
+
+    fn on_stream_end(&mut self, stream: StreamId, _root: &mut Root<'_>) {
+        if let Some(held) = self.held.remove(&stream) {
+            self.calls.remove(&held.call);
+        }
+        self.response_changes.remove(&stream);
+    }
+
+    fn on_call(&mut self, call: CallId, event: CallEvent, root: &mut Root<'_>) {
+        // A stream that has ended meanwhile took its entry along.
+        let Some(stream) = self.calls.remove(&call) else {
+            return;
+        };
+        let Some(held) = self.held.get_mut(&stream) else {
+            return;
+        };
+        let provider = self.policies.custom.get(held.custom).and_then(|custom| self.providers.get(custom.provider?));
+        if let Some(provider) = provider {
+            held.outcome = Some(provider.outcome(call, event, root));
+            root.wake(stream);
+        }
+    }
+}
+
+impl Authz {
+    /// Goes through the CUSTOM rules from those of the `first` provider on, then through the others.
+    fn ask_from(&mut self, first: usize, stream: &mut Stream<'_>) -> Action {
+        for custom in first..self.policies.custom.len() {
+            match self.asks(custom, stream) {
+                Err(error) => return self.refuse_undecided(error, stream),
+                Ok(None) => {}
+                Ok(Some(rule)) => {
+                    if let Some(action) = self.ask(custom, rule, stream) {
+                        return action;
+                    }
+                }
+            }
+        }
+        self.decide(stream)
+    }
+
+    /// The CUSTOM rule for which a provider must be asked.
+    fn asks(&mut self, custom: usize, stream: &mut Stream<'_>) -> Result<Option<RuleId>, Unavailable> {
+        let Self { policies, surroundings, .. } = self;
+        let Some(custom) = policies.custom.get(custom) else {
+            return Ok(None);
+        };
+        let rule = custom.rules.first_match(&mut Attributes::new(stream, surroundings))?;
+        Ok(rule.map(RuleId::from))
+    }
+
+    /// Asks a provider. `None`: it could not be asked, and that lets requests pass.
+    fn ask(&mut self, custom: usize, rule: RuleId, stream: &mut Stream<'_>) -> Option<Action> {
+        let position = self.policies.custom.get(custom).and_then(|custom| custom.provider);
+        let Some(provider) = position.and_then(|position| self.providers.get(position)) else {
+            return Some(self.refuse_unaskable(custom, rule, stream));
+        };
+        match provider.call(stream, &self.surroundings) {
+            Ok(call) => {
+                let id = stream.id();
+                self.calls.insert(call, id);
+                self.held.insert(id, Held { custom, rule, call, outcome: None });
+                Some(Action::Pause)
+            }
+            Err(error) => self.failed(custom, rule, &error.to_string(), stream),
+        }
+    }
+
+    /// Does what a provider decided, and goes on.
+    fn apply(&mut self, custom: usize, rule: RuleId, outcome: Outcome, stream: &mut Stream<'_>) -> Action {
+        let refused = match outcome {
+            Outcome::Allow(changes) => {
+                stream.root().add(self.metrics.ext_authz_ok, 1);
+                match self.change(changes, stream) {
+                    Ok(()) => None,
+                    Err(error) => {
+                        let error = format!("the request cannot be changed as the provider wants: {error}");
+                        self.failed(custom, rule, &error, stream)
+                    }
+                }
+            }
+            Outcome::Deny(reply) => {
+                stream.root().add(self.metrics.ext_authz_denied, 1);
+                let name = self.policies.custom.get(custom).map_or("", |custom| &custom.name);
+                let id = self.policies.id(rule);
+                self.audit.provider(stream, "ext_authz_denied", name, &id, reply.status, "");
+                Some(self.refuse(&reply, stream))
+            }
+            Outcome::Failed(reason) => self.failed(custom, rule, &reason, stream),
+        };
+        refused.unwrap_or_else(|| self.ask_from(custom.saturating_add(1), stream))
+    }
+
+    fn change(&mut self, changes: Changes, stream: &mut Stream<'_>) -> Result<(), HostError> {
+        for edit in &changes.request {
+            stream.edit_request(edit)?;
+        }
+        if !changes.query.is_empty() {
+            let target = edited_target(stream.request_headers()?.get(":path").unwrap_or_default(), &changes.query);
+            stream.edit_request(&HeaderEdit::Set(":path".to_owned(), target))?;
+        }
+        if !changes.response.is_empty() {
+            self.response_changes.entry(stream.id()).or_default().extend(changes.response);
+        }
+        Ok(())
+    }
+
+    /// A provider failed. `None`: that lets requests pass.
+    fn failed(&mut self, custom: usize, rule: RuleId, reason: &str, stream: &mut Stream<'_>) -> Option<Action> {
+        stream.root().add(self.metrics.ext_authz_error, 1);
+        let set = self.policies.custom.get(custom)?;
+        let provider = self.providers.get(set.provider?)?;
+        let id = self.policies.id(rule);
+        if provider.fail_open {
+            stream.root().add(self.metrics.ext_authz_failure_allowed, 1);
+            self.audit.provider(stream, "ext_authz_failure_allowed", &set.name, &id, 200, reason);
+            return None;
+        }
+        let reply = provider.error_reply();
+        self.audit.provider(stream, "ext_authz_error", &set.name, &id, reply.status, reason);
+        Some(self.refuse(&reply, stream))
+    }
+
+    /// AUDIT and dry runs, which never decide; then DENY and ALLOW, which do.
+    fn decide(&mut self, stream: &mut Stream<'_>) -> Action {
+        match self.evaluate(stream) {
+            Ok(Decision::Allowed(_)) => {
+                stream.root().add(self.metrics.allowed, 1);
+                Action::Continue
+            }
+            Ok(Decision::Denied(rule)) => {
+                let id = rule.map_or_else(|| "none".to_owned(), |rule| self.policies.id(rule));
+                self.audit.denied(stream, &id);
+                self.refuse(&denial(&format!("rbac_access_denied_matched_policy[{id}]")), stream)
+            }
+            Err(error) => self.refuse_undecided(error, stream),
+        }
+    }
+
+    fn evaluate(&mut self, stream: &mut Stream<'_>) -> Result<Decision, Unavailable> {
+        let mut noted = Noted::default();
+        let decision = {
+            let mut attributes = Attributes::new(stream, &mut self.surroundings);
+            noted.before(&self.policies, &mut attributes);
+            match self.policies.denied(&mut attributes) {
+                Ok(None) => {
+                    noted.dry_allow = settled(self.policies.dry_allowed(&mut attributes)).flatten();
+                    self.policies.allowed(&mut attributes)
+                }
+                Ok(rule) => Ok(Decision::Denied(rule)),
+                Err(error) => Err(error),
+            }
+        };
+        self.note(&noted, stream);
+        decision
+    }
+
+    /// Counts and logs what decides nothing.
+    fn note(&self, noted: &Noted, stream: &mut Stream<'_>) {
+        if let Some(rule) = noted.audited {
+            stream.root().add(self.metrics.audit_matched, 1);
+            self.audit.matched(stream, "audit", "AUDIT", &self.policies.id(rule));
+        }
+        for (action, decision) in [("CUSTOM", noted.dry_custom), ("DENY", noted.dry_deny), ("ALLOW", noted.dry_allow)] {
+            match decision {
+                Some(Decision::Allowed(_)) => stream.root().add(self.metrics.shadow_allowed, 1),
+                Some(Decision::Denied(rule)) => {
+                    stream.root().add(self.metrics.shadow_denied, 1);
+                    let id = rule.map_or_else(|| "none".to_owned(), |rule| self.policies.id(rule));
+                    self.audit.matched(stream, "dry_run_denied", action, &id);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The rule matches, but its provider is unknown, or one of several.
+    fn refuse_unaskable(&mut self, custom: usize, rule: RuleId, stream: &mut Stream<'_>) -> Action {
+        let id = format!("{}-deny-due-to-bad-CUSTOM-action", self.policies.id(rule));
+        let name = self.policies.custom.get(custom).map_or("", |custom| &custom.name);
+        let reason = "no provider has this name, or policies name several";
+        self.audit.provider(stream, "denied", name, &id, 403, reason);
+        self.refuse(&denial(&format!("rbac_access_denied_matched_policy[{id}]")), stream)
+    }
+
+    /// What the decision needs cannot be told: nothing passes undecided.
+    fn refuse_undecided(&mut self, error: Unavailable, stream: &mut Stream<'_>) -> Action {
+        log::error!("a request is refused because an attribute is unavailable: {error}");
+        self.refuse(&denial(&format!("rbac_access_denied_attribute_unavailable[{}]", error.what)), stream)
+    }
+
+    fn refuse(&mut self, reply: &LocalReply, stream: &mut Stream<'_>) -> Action {
+        stream.root().add(self.metrics.denied, 1);
+        stream.reply(reply);
+        Action::Pause
+    }
+}
+
+/// What was found out without deciding anything.
+#[derive(Default)]
+struct Noted {
+    audited: Option<RuleId>,
+    dry_custom: Option<Decision>,
+    dry_deny: Option<Decision>,
+    dry_allow: Option<Decision>,
+}
+
+impl Noted {
+    /// What comes before DENY is enforced.
+    fn before(&mut self, policies: &Policies, attributes: &mut Attributes<'_>) {
+        self.audited = settled(policies.audited(attributes)).flatten();
+        self.dry_custom = settled(policies.dry_asked(attributes)).flatten().map(|rule| Decision::Denied(Some(rule)));
+        self.dry_deny = settled(policies.dry_denied(attributes)).flatten();
+    }
+}
+
+/// A result that decides nothing: when it cannot be had, that is said and nobody refused for it.
+fn settled<T>(result: Result<T, Unavailable>) -> Option<T> {
+    result.map_err(|error| log::error!("an audit or dry-run policy cannot be evaluated: {error}")).ok()
+}
+
+/// Envoy's and Istio's refusal.
+fn denial(details: &str) -> LocalReply {
+    LocalReply { grpc_status: Some(7), ..LocalReply::new(403, details).body("RBAC: access denied") }
+}

@@ -1,0 +1,107 @@
+//! Acts: answers preflights, adds to responses.
+
+use crate::config::Config;
+use crate::policy::{Policy, Preflight};
+use filter_api::{
+    Action, Filter, HeaderEdit, HostError, LocalReply, Metric, PolicyId, PolicyTable, Root, Stream, StreamId,
+};
+use plugin_config::{At, Faults};
+use rustc_hash::FxHashMap;
+
+/// Makes the filter from a plugin configuration.
+///
+/// # Errors
+/// Every fault of the configuration.
+pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
+    let config: Config = plugin_config::from_slice(configuration)?;
+    let mut at = At::root();
+    match (build(&config, &mut at, root), at.into_faults()) {
+        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
+        (_, faults) => Err(faults),
+    }
+}
+
+/// Compiles a configuration; every fault is recorded in `at`.
+pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
+    Some(Box::new(Cors {
+        table: PolicyTable::compile(&config.routes, &config.rules, at, Policy::compile)?,
+        allowed: FxHashMap::default(),
+        preflights: root.counter("outrigger.cors.preflights"),
+        matched: root.counter("outrigger.cors.origin_valid"),
+        unmatched: root.counter("outrigger.cors.origin_invalid"),
+    }))
+}
+
+struct Cors {
+    table: PolicyTable<Policy>,
+    /// Streams of allowed origins, whose responses are still to come.
+    allowed: FxHashMap<StreamId, (PolicyId, Vec<u8>)>,
+    preflights: Metric,
+    matched: Metric,
+    unmatched: Metric,
+}
+
+impl Filter for Cors {
+    fn on_request_headers(&mut self, stream: &mut Stream<'_>) -> Action {
+        if self.table.is_empty() {
+            return Action::Continue;
+        }
+        match self.decide(stream) {
+            Ok(action) => action,
+            Err(error) => {
+                log::warn!("no CORS headers are added: the request cannot be read ({error})");
+                Action::Continue
+            }
+        }
+    }
+
+    fn on_response_headers(&mut self, stream: &mut Stream<'_>) {
+        let Some((id, origin)) = self.allowed.remove(&stream.id()) else {
+            return;
+        };
+        let own = self.table.get(id).into_iter().flat_map(Policy::response);
+        let own = own.map(|(name, value)| HeaderEdit::Set(name.to_owned(), value.as_bytes().to_vec()));
+        let origin = HeaderEdit::Set("access-control-allow-origin".to_owned(), origin);
+        for edit in std::iter::once(origin).chain(own) {
+            if let Err(error) = stream.edit_response(&edit) {
+                log::warn!("CORS headers cannot be added: {error}");
+                return;
+            }
+        }
+    }
+
+    fn on_stream_end(&mut self, stream: StreamId, _root: &mut Root<'_>) {
+        self.allowed.remove(&stream);
+    }
+}
+
+impl Cors {
+    fn decide(&mut self, stream: &mut Stream<'_>) -> Result<Action, HostError> {
+        // Most requests have no origin: one cheap question before anything else.
+        let Some(origin) = stream.request_header("origin")?.filter(|origin| !origin.is_empty()) else {
+            return Ok(Action::Continue);
+        };
+        let Some((id, policy)) = self.table.find(stream)? else {
+            return Ok(Action::Continue);
+        };
+        let counter = if policy.allows(&origin) { self.matched } else { self.unmatched };
+        stream.root().add(counter, 1);
+        if stream.request_header(":method")?.as_deref() == Some(b"OPTIONS")
+            && let Some(method) = stream.request_header("access-control-request-method")?.filter(|m| !m.is_empty())
+        {
+            let headers = stream.request_header("access-control-request-headers")?.unwrap_or_default();
+            return Ok(match policy.preflight(&origin, &method, &headers) {
+                Preflight::Forward => Action::Continue,
+                Preflight::Answer(headers) => {
+                    stream.root().add(self.preflights, 1);
+                    stream.reply(&LocalReply { headers, ..LocalReply::new(200, "cors_preflight") });
+                    Action::Pause
+                }
+            });
+        }
+        if policy.allows(&origin) {
+            self.allowed.insert(stream.id(), (id, origin));
+        }
+        Ok(Action::Continue)
+    }
+}

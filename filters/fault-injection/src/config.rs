@@ -1,0 +1,73 @@
+//! The plugin configuration as written.
+
+use filter_api::Rule;
+use plugin_config::{At, Duration, FromNode, ListMap, Node, Percent};
+
+plugin_config::object! {
+    /// The plugin configuration.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Config {
+        /// With a seed, which requests are hit follows from their `x-request-id`: the same ids are hit again.
+        pub seed: Option<u64> = "seed",
+        /// How many requests may be held or answered at once in this VM; more pass without a fault. Absent: no bound.
+        pub max_active_faults: Option<u32> = "maxActiveFaults",
+        /// Route id (property `outrigger.route`) → fault.
+        pub routes: ListMap<FaultPolicy> = "routes",
+        /// Faults with a match list of their own; the first that matches applies.
+        pub rules: Vec<Rule<FaultPolicy>> = "rules",
+    }
+
+    /// Istio's `HTTPFaultInjection`.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct FaultPolicy {
+        /// Holds requests.
+        pub delay: Option<Delay> = "delay",
+        /// Answers requests.
+        pub abort: Option<Abort> = "abort",
+    }
+
+    /// Istio's `HTTPFaultInjection.Delay`.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Delay {
+        /// How long to hold; at least 1 ms, in whole milliseconds.
+        pub fixed_delay: Duration = "fixedDelay",
+        /// The share of requests to hold. Absent, and no `percent`: none.
+        pub percentage: Option<Percent> = "percentage",
+        /// The deprecated whole percentage, read when `percentage` is absent.
+        pub percent: Option<u32> = "percent",
+        /// Not available in Istio: refused.
+        pub exponential_delay: Option<Refused> = "exponentialDelay",
+    }
+
+    /// Istio's `HTTPFaultInjection.Abort`. Exactly one of the two statuses.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Abort {
+        /// HTTP status, 200 to 599.
+        pub http_status: Option<u16> = "httpStatus",
+        /// Canonical gRPC code by name: `UNAVAILABLE`.
+        pub grpc_status: Option<String> = "grpcStatus",
+        /// Not available in Istio: refused.
+        pub http2_error: Option<Refused> = "http2Error",
+        /// The share of requests to answer. Absent, and no `percent`: none.
+        pub percentage: Option<Percent> = "percentage",
+        /// The deprecated whole percentage, read when `percentage` is absent.
+        pub percent: Option<u32> = "percent",
+    }
+}
+
+/// A field that Istio's API has and its proxies refuse; no value of it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {}
+
+impl FromNode for Refused {
+    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+        at.fault(node, "Istio's proxies do not implement this field")
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl serde::Serialize for Refused {
+    fn serialize<S: serde::Serializer>(&self, _serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {}
+    }
+}

@@ -1,0 +1,160 @@
+//! Acts on a request: holds it, answers it, or lets it pass.
+
+use crate::config::Config;
+use crate::draws::draw;
+use crate::fault::{Answer, Fault};
+use crate::held::Held;
+use filter_api::{Action, Filter, LocalReply, Metric, PolicyTable, Root, Stream, StreamId};
+use plugin_config::{At, Faults};
+use std::time::Duration;
+
+/// What an aborted request is told, as Envoy's fault filter words it.
+const BODY: &str = "fault filter abort";
+const DETAILS: &str = "fault_filter_abort";
+
+/// How often held requests are looked at: the most a delay can come late.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Makes the filter from a plugin configuration.
+///
+/// # Errors
+/// Every fault of the configuration.
+pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
+    let config: Config = plugin_config::from_slice(configuration)?;
+    let mut at = At::root();
+    match (build(&config, &mut at, root), at.into_faults()) {
+        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
+        (_, faults) => Err(faults),
+    }
+}
+
+/// Compiles a configuration; every fault is recorded in `at`.
+pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
+    let table = PolicyTable::compile(&config.routes, &config.rules, at, Fault::compile)?;
+    let idle = !table.policies().any(Fault::can_hit);
+    Some(Box::new(FaultInjection {
+        idle,
+        table,
+        seed: config.seed,
+        most: config.max_active_faults,
+        held: Held::new(),
+        ticking: false,
+        delays: root.counter("outrigger.fault_injection.delays"),
+        aborts: root.counter("outrigger.fault_injection.aborts"),
+        overflows: root.counter("outrigger.fault_injection.overflow"),
+        active: root.gauge("outrigger.fault_injection.active"),
+    }))
+}
+
+struct FaultInjection {
+    table: PolicyTable<Fault>,
+    /// No policy can hit anything: not even the headers are read.
+    idle: bool,
+    seed: Option<u64>,
+    most: Option<u32>,
+    /// Held streams, with the answer that follows the wait.
+    held: Held<Option<Answer>>,
+    ticking: bool,
+    delays: Metric,
+    aborts: Metric,
+    overflows: Metric,
+    active: Metric,
+}
+
+impl Filter for FaultInjection {
+    fn on_request_headers(&mut self, stream: &mut Stream<'_>) -> Action {
+        if self.idle {
+            return Action::Continue;
+        }
+        let seed = self.seed;
+        let decided = match self.table.find(stream) {
+            Ok(Some((_, fault))) => fault.decide(|which| draw(seed, which, stream)),
+            Ok(None) => return Action::Continue,
+            Err(error) => Err(error),
+        };
+        let faults = match decided {
+            Ok(faults) => faults,
+            Err(error) => {
+                log::warn!("no fault is injected: the request cannot be read ({error})");
+                return Action::Continue;
+            }
+        };
+        match (faults.delay, faults.abort) {
+            (None, None) => Action::Continue,
+            _ if self.is_full() => {
+                stream.root().add(self.overflows, 1);
+                Action::Continue
+            }
+            (Some(delay), then) => self.hold(delay, then, stream),
+            (None, Some(answer)) => self.abort(answer, stream),
+        }
+    }
+
+    fn on_wake(&mut self, stream: &mut Stream<'_>) -> Action {
+        let then = self.forget(stream.id(), stream.root());
+        match then {
+            Some(Some(answer)) => self.abort(answer, stream),
+            Some(None) | None => Action::Continue,
+        }
+    }
+
+    fn on_tick(&mut self, root: &mut Root<'_>) {
+        let Ok(now) = root.now() else {
+            return;
+        };
+        while let Some(stream) = self.held.pop_due(now) {
+            root.wake(stream);
+        }
+    }
+
+    fn on_stream_end(&mut self, stream: StreamId, root: &mut Root<'_>) {
+        self.forget(stream, root);
+    }
+}
+
+impl FaultInjection {
+    fn is_full(&self) -> bool {
+        self.most.is_some_and(|most| self.held.len() >= most as usize)
+    }
+
+    fn hold(&mut self, delay: Duration, then: Option<Answer>, stream: &mut Stream<'_>) -> Action {
+        let id = stream.id();
+        let root = stream.root();
+        let now = match root.now() {
+            Ok(now) => now,
+            Err(error) => {
+                log::warn!("a request is not held: the host has no clock ({error})");
+                return Action::Continue;
+            }
+        };
+        self.held.insert(id, now.saturating_add(delay), then);
+        root.add(self.delays, 1);
+        root.add(self.active, 1);
+        if !self.ticking {
+            self.ticking = true;
+            root.set_tick(Some(TICK));
+        }
+        Action::Pause
+    }
+
+    fn abort(&mut self, answer: Answer, stream: &mut Stream<'_>) -> Action {
+        let reply = match answer {
+            Answer::Http(status) => LocalReply::new(status, DETAILS),
+            Answer::Grpc(code) => LocalReply { grpc_status: Some(code), ..LocalReply::new(200, DETAILS) },
+        };
+        stream.root().add(self.aborts, 1);
+        stream.reply(&reply.body(BODY));
+        Action::Pause
+    }
+
+    /// Frees what a held stream took; what was to follow its wait.
+    fn forget(&mut self, stream: StreamId, root: &mut Root<'_>) -> Option<Option<Answer>> {
+        let then = self.held.remove(stream)?;
+        root.add(self.active, -1);
+        if self.held.len() == 0 {
+            self.ticking = false;
+            root.set_tick(None);
+        }
+        Some(then)
+    }
+}

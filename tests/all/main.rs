@@ -1,0 +1,22 @@
+//! Every test that needs more than one crate, in one binary: the cases in each engine, and what concerns the whole
+//! repository.
+
+mod cases;
+mod repository;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = Vec::new();
+    let engines = cases::Engines::default();
+    match cases::trials(&engines) {
+        Ok(cases) => trials.extend(cases),
+        Err(error) => trials.push(Trial::test("cases::readable", move || Err(error.into()))),
+    }
+    trials.extend(repository::trials());
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // Ends the proxies: leaving the process would not.
+    engines.stop();
+    conclusion.exit();
+}

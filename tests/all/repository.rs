@@ -1,0 +1,8 @@
+//! What concerns the whole repository: sizes, examples, documents, imports.
+
+use libtest_mimic::Trial;
+
+/// The tests.
+pub fn trials() -> Vec<Trial> {
+    Vec::new()
+}

