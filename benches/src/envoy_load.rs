@@ -222,7 +222,10 @@ fn bootstrap(filters: &[(&Path, Value)], port: u16, upstream: u16) -> Value {
                         "runtime": "envoy.wasm.runtime.v8",
                         "code": {"local": {"filename": module}},
                     },
-                    "configuration": {"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration},
+                    "configuration": {
+                        "@type": "type.googleapis.com/google.protobuf.StringValue",
+                        "value": configuration.to_string(),
+                    },
                 },
             },
         })

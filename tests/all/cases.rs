@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 /// Engines that tests share.
 #[derive(Clone, Default)]
-pub struct Engines {
+pub(crate) struct Engines {
     proxies: Arc<Mutex<BTreeMap<String, Arc<Mutex<Group>>>>>,
 }
 
@@ -22,7 +22,7 @@ struct Group {
 
 impl Engines {
     /// Ends every proxy.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Ok(mut proxies) = self.proxies.lock() {
             proxies.clear();
         }
@@ -40,7 +40,7 @@ impl Engines {
 }
 
 /// The tests.
-pub fn trials(engines: &Engines) -> Result<Vec<Trial>, String> {
+pub(crate) fn trials(engines: &Engines) -> Result<Vec<Trial>, String> {
     let mut trials = Vec::new();
     for located in case_file::all(&root())? {
         let located = Arc::new(located);

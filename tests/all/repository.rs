@@ -3,6 +3,6 @@
 use libtest_mimic::Trial;
 
 /// The tests.
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     Vec::new()
 }

@@ -49,7 +49,7 @@ pub fn issue(uri_sans: &[String], dns: Option<&str>) -> Result<Identity, String>
     for uri in uri_sans {
         params.subject_alt_names.push(SanType::URI(Ia5String::try_from(uri.as_str()).map_err(text)?));
     }
-    for name in dns {
+    if let Some(name) = dns {
         params.subject_alt_names.push(SanType::DnsName(Ia5String::try_from(name).map_err(text)?));
     }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];

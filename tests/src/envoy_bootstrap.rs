@@ -133,7 +133,10 @@ fn wasm(plugin: &Plugin, root_id: &str) -> Result<Value, String> {
                 "runtime": "envoy.wasm.runtime.v8",
                 "code": {"local": {"filename": module}},
             },
-            "configuration": {"@type": "type.googleapis.com/google.protobuf.Struct", "value": plugin.configuration},
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": plugin.configuration.to_string(),
+            },
         },
     }}))
 }

@@ -1,79 +1,107 @@
 //! Addresses and blocks of them.
 
-use ipnet::IpNet;
 use plugin_config::{At, Quoted};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A set of addresses and CIDR blocks. IPv4 and IPv6 are apart: `::ffff:10.0.0.1` is no IPv4 address, as in Envoy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressBlocks {
-    /// Sorted, not touching: first and last address of each range.
-    v4: Vec<(u32, u32)>,
-    v6: Vec<(u128, u128)>,
+    v4: Ranges,
+    v6: Ranges,
 }
 
 impl AddressBlocks {
     /// Reads addresses (`10.0.0.1`) and blocks (`10.0.0.0/8`; host bits are ignored). Each that is neither is a fault
     /// in `at`, which stands at the list.
     pub fn parse(texts: &[String], at: &mut At) -> Option<Self> {
-        let blocks: Vec<Option<IpNet>> =
-            texts.iter().enumerate().map(|(i, text)| at.index(i, |at| block(text, at))).collect();
         let mut set = Self::default();
-        for block in blocks.into_iter().collect::<Option<Vec<_>>>()? {
-            match block {
-                IpNet::V4(block) => set.v4.push((block.network().to_bits(), block.broadcast().to_bits())),
-                IpNet::V6(block) => set.v6.push((block.network().to_bits(), block.broadcast().to_bits())),
+        let mut good = true;
+        for (i, text) in texts.iter().enumerate() {
+            match block(text) {
+                Some((IpAddr::V4(_), range)) => set.v4.insert(range),
+                Some((IpAddr::V6(_), range)) => set.v6.insert(range),
+                None => {
+                    good = false;
+                    let reason = "expected an address (10.0.0.1) or a block (10.0.0.0/8)";
+                    at.index(i, |at| at.fault::<()>(Quoted(text), reason));
+                }
             }
         }
-        set.v4 = merged(set.v4);
-        set.v6 = merged(set.v6);
-        Some(set)
+        good.then_some(set)
     }
 
     /// Whether an address is in one of the blocks: a binary search.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(address) => contains(&self.v4, address.to_bits()),
-            IpAddr::V6(address) => contains(&self.v6, address.to_bits()),
+            IpAddr::V4(_) => self.v4.contains(bits(address)),
+            IpAddr::V6(_) => self.v6.contains(bits(address)),
         }
     }
 }
 
-fn block(text: &str, at: &mut At) -> Option<IpNet> {
-    let read = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    match read {
-        Ok(block) => Some(block),
-        Err(_) => at.fault(Quoted(text), "expected an address (10.0.0.1) or a block (10.0.0.0/8)"),
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 
-fn merged<N: Ord + Copy>(mut ranges: Vec<(N, N)>) -> Vec<(N, N)> {
-    ranges.sort_unstable();
-    let mut out: Vec<(N, N)> = Vec::with_capacity(ranges.len());
-    for (first, last) in ranges {
-        match out.last_mut() {
-            Some((_, end)) if first <= *end => *end = last.max(*end),
-            _ => out.push((first, last)),
+/// An address in a block, with the block's first and last.
+fn block(text: &str) -> Option<(IpAddr, (u128, u128))> {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let prefix: u32 = match prefix {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+        Some(_) => return None,
+        None => width,
+    };
+    let host_bits = width.checked_sub(prefix)?;
+    let host_mask = u128::MAX.checked_shr(128 - host_bits).unwrap_or(0);
+    let bits = bits(address);
+    Some((address, (bits & !host_mask, bits | host_mask)))
+}
+
+/// Sorted ranges that do not overlap: first and last of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ranges(Vec<(u128, u128)>);
+
+impl Ranges {
+    /// Adds a range. Two blocks either do not touch or one is inside the other.
+    fn insert(&mut self, (first, last): (u128, u128)) {
+        if self.contains(first) && self.contains(last) {
+            return;
         }
+        self.0.retain(|(inner, _)| !(first..=last).contains(inner));
+        let place = self.0.partition_point(|(other, _)| *other < first);
+        self.0.insert(place, (first, last));
     }
-    out
+
+    fn contains(&self, address: u128) -> bool {
+        let behind = self.0.partition_point(|(first, _)| *first <= address);
+        behind.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|(_, last)| address <= *last)
+    }
 }
 
-fn contains<N: Ord + Copy>(ranges: &[(N, N)], address: N) -> bool {
-    let behind = ranges.partition_point(|(first, _)| *first <= address);
-    behind.checked_sub(1).and_then(|i| ranges.get(i)).is_some_and(|(_, last)| address <= *last)
-}
-
-/// The address in a proxy's `address:port` or `[address]:port`; also without a port.
+/// The address in a proxy's `address:port` or `[address]:port`; also without a port. `None` for anything else.
 pub fn parse_peer_address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     if let Some(rest) = text.strip_prefix('[') {
-        return rest.split_once(']').and_then(|(address, _)| address.parse::<Ipv6Addr>().ok()).map(IpAddr::V6);
+        let (address, port) = rest.split_once(']')?;
+        return if is_port(port) { address.parse::<Ipv6Addr>().ok().map(IpAddr::V6) } else { None };
     }
-    if let Some((address, _)) = text.split_once(':')
-        && let Ok(address) = address.parse::<Ipv4Addr>()
-    {
-        return Some(IpAddr::V4(address));
+    // What stands before the first colon of an IPv6 address is no IPv4 one.
+    let (address, port) = text.split_at_checked(text.find(':').unwrap_or(text.len()))?;
+    match address.parse::<Ipv4Addr>() {
+        Ok(address) if is_port(port) => Some(IpAddr::V4(address)),
+        _ => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
     }
-    text.parse().ok()
+}
+
+/// Nothing, or a colon and a port.
+fn is_port(text: &str) -> bool {
+    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok() && !port.starts_with('+'))
 }

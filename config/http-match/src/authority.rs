@@ -67,7 +67,7 @@ fn unusable(domain: &str) -> Option<&'static str> {
     } else if name.contains('*') || (domain.len() > name.len() && !name.is_empty() && !name.starts_with('.')) {
         Some("a wildcard must be the whole first label: *.example.com, or *")
     } else if without_port(domain.as_bytes()).len() < domain.len() {
-        Some("a domain has no port: the port of a request's authority is ignored")
+        Some("a domain has no port (that of a request is ignored), and an IPv6 address stands in brackets")
     } else if name == "." || name.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control() || b == b'/') {
         Some("not a domain")
     } else {

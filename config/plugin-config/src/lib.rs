@@ -1,4 +1,4 @@
-//! Plugin configuration as delivered (JSON: what Envoy hands over from a `Struct`, what `WasmPlugin.pluginConfig`
+//! Plugin configuration as delivered (JSON: the text of Envoy's `StringValue`, what `WasmPlugin.pluginConfig`
 //! is) read into checked values. Every fault is reported, each with its path, its value and the reason.
 //!
 //! [`object!`] and [`keyword!`] define a configuration type once: the struct, its reader and (natively) its
@@ -26,7 +26,7 @@ pub use serde;
 
 /// Reads a whole plugin configuration.
 ///
-/// An empty configuration reads as `{}`: Envoy delivers nothing at all for an empty `Struct`.
+/// An empty configuration reads as `{}`: Istio delivers nothing at all for an empty `pluginConfig`.
 ///
 /// # Errors
 /// All faults of the document, in document order; a document that is not JSON is one fault at path `$`.

@@ -16,7 +16,7 @@ pub enum Node<'a> {
     Null,
     /// `true`, `false`
     Bool(bool),
-    /// Any number. Envoy hands over a `Struct`, whose numbers are all doubles.
+    /// Any number. Istio's `pluginConfig` is a protobuf `Struct`, whose numbers are all doubles.
     Number(f64),
     /// A string.
     String(Cow<'a, str>),
@@ -31,7 +31,16 @@ pub(crate) fn parse(json: &[u8]) -> Result<Node<'_>, Faults> {
     if json.iter().all(u8::is_ascii_whitespace) {
         return Ok(Node::Object(Vec::new()));
     }
-    serde_json::from_slice(json).map_err(|e| Faults::whole(format!("not a JSON document: {e}")))
+    serde_json::from_slice(json).map_err(|error| {
+        // Envoy hands a `Struct` over as a serialised message, whose first byte is the tag of its first field.
+        let hint = match json {
+            [0x0A, second, ..] if !matches!(second, b'{' | b' ' | b'\n') => {
+                " (it looks like a protobuf message: in Envoy give the configuration as a google.protobuf.StringValue)"
+            }
+            _ => "",
+        };
+        Faults::whole(format!("not a JSON document: {error}{hint}"))
+    })
 }
 
 impl<'a> Node<'a> {

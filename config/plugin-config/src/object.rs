@@ -21,10 +21,14 @@ impl<'n, 'a> FieldReader<'n, 'a> {
     }
 
     /// Reads the field `name`. `default` is what an absent (or null) field gives; `None` makes it required.
-    pub fn read<T: FromNode>(
+    ///
+    /// Not inlined, and `default` a function wherever it can be one: so there is one copy for each type of field, not for
+    /// each field.
+    #[inline(never)]
+    pub fn read<T: FromNode, D: FnOnce() -> Option<T>>(
         &mut self,
         name: &'static str,
-        default: impl FnOnce() -> Option<T>,
+        default: D,
         at: &mut At,
     ) -> Option<T> {
         match self.find(name) {
@@ -99,14 +103,14 @@ macro_rules! object {
                 #[allow(unused_mut, unused_variables, reason = "an object may have no fields")]
                 let mut fields = $crate::FieldReader::start(node, &[$($key),*], at)?;
                 $(
-                    let $field = fields.read::<$type>($key, || $crate::object!(@default $type $(, $default)?), at);
+                    let $field = fields.read::<$type, _>($key, $crate::object!(@default $type $(, $default)?), at);
                 )*
                 Some(Self { $($field: $field?),* })
             }
         }
     )*};
-    (@default $type:ty) => { <$type as $crate::FromNode>::absent() };
-    (@default $type:ty, $default:expr) => { Some($default) };
+    (@default $type:ty) => { <$type as $crate::FromNode>::absent };
+    (@default $type:ty, $default:expr) => { || Some($default) };
 }
 
 /// Defines an enum of fixed words (`ALLOW`, `DENY` …), compared to the letter.

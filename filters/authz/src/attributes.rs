@@ -80,33 +80,6 @@ impl Surroundings {
     }
 }
 
-/// The attributes of one request.
-pub struct Attributes<'f> {
-    facts: &'f mut dyn Facts,
-    surroundings: &'f mut Surroundings,
-    authority: Option<Option<Vec<u8>>>,
-    peer: Option<Option<Rc<Peer>>>,
-    direct_address: Option<Option<IpAddr>>,
-    remote_address: Option<Option<IpAddr>>,
-    local_address: Option<Option<IpAddr>>,
-    local_port: Option<Option<u16>>,
-    server_name: Option<Option<Vec<u8>>>,
-    metadata: Option<Option<Value>>,
-    claims: Option<Option<Value>>,
-}
-
-/// The value of a slot, filled on first use.
-fn once<T>(
-    slot: &mut Option<Option<T>>,
-    read: impl FnOnce() -> Result<Option<T>, Unavailable>,
-) -> Result<Option<&T>, Unavailable> {
-    let value = match slot.take() {
-        Some(value) => value,
-        None => read()?,
-    };
-    Ok(slot.insert(value).as_ref())
-}
-
 /// All request headers.
 pub(crate) fn headers(facts: &mut dyn Facts) -> Result<&HeaderList, Unavailable> {
     facts.headers().map_err(|error| Unavailable { what: "request headers", why: Why::Host(error) })
@@ -123,22 +96,45 @@ fn unreadable(what: &'static str, reason: &'static str) -> Unavailable {
     Unavailable { what, why: Why::Unreadable(reason) }
 }
 
+/// The attributes of one request.
+pub struct Attributes<'f> {
+    facts: &'f mut dyn Facts,
+    surroundings: &'f mut Surroundings,
+    /// Properties fetched so far, by [`Known`].
+    properties: [Option<Option<Vec<u8>>>; 5],
+    authority: Option<Option<Vec<u8>>>,
+    peer: Option<Option<Rc<Peer>>>,
+    metadata: Option<Option<Value>>,
+    claims: Option<Option<Value>>,
+}
+
+/// Properties that are kept as the host gave them.
+#[derive(Clone, Copy)]
+enum Known {
+    DirectAddress,
+    RemoteAddress,
+    LocalAddress,
+    LocalPort,
+    ServerName,
+}
+
+impl Known {
+    fn name(self) -> &'static str {
+        match self {
+            Known::DirectAddress => DIRECT_ADDRESS,
+            Known::RemoteAddress => "source.address",
+            Known::LocalAddress => "destination.address",
+            Known::LocalPort => "destination.port",
+            Known::ServerName => "connection.requested_server_name",
+        }
+    }
+}
+
 impl<'f> Attributes<'f> {
     /// The attributes of the request that `facts` tells about.
     pub fn new(facts: &'f mut dyn Facts, surroundings: &'f mut Surroundings) -> Self {
-        Self {
-            facts,
-            surroundings,
-            authority: None,
-            peer: None,
-            direct_address: None,
-            remote_address: None,
-            local_address: None,
-            local_port: None,
-            server_name: None,
-            metadata: None,
-            claims: None,
-        }
+        let properties = [const { None }; 5];
+        Self { facts, surroundings, properties, authority: None, peer: None, metadata: None, claims: None }
     }
 
     /// All request headers.
@@ -161,57 +157,54 @@ impl<'f> Attributes<'f> {
 
     /// The peer's verified certificate; `None` on cleartext, and for a peer that showed none.
     pub(crate) fn peer(&mut self) -> Result<Option<&Peer>, Unavailable> {
-        let Self { facts, surroundings, peer, .. } = self;
-        let peer = once(peer, || read_peer(*facts, &mut surroundings.peers))?;
-        Ok(peer.map(Rc::as_ref))
+        if self.peer.is_none() {
+            self.peer = Some(read_peer(self.facts, &mut self.surroundings.peers)?);
+        }
+        Ok(self.peer.as_ref().and_then(Option::as_deref))
     }
 
     /// The address of the direct peer.
     pub(crate) fn direct_address(&mut self) -> Result<Option<IpAddr>, Unavailable> {
-        let Self { facts, surroundings, direct_address, .. } = self;
-        let address = once(direct_address, || {
-            address(surroundings.direct_address(*facts)?, DIRECT_ADDRESS)
-        })?;
-        Ok(address.copied())
+        address(self.property(Known::DirectAddress)?, Known::DirectAddress.name())
     }
 
     /// The client's address, as the host derived it.
     pub(crate) fn remote_address(&mut self) -> Result<Option<IpAddr>, Unavailable> {
-        const WHAT: &str = "source.address";
-        let Self { facts, remote_address, .. } = self;
-        Ok(once(remote_address, || address(property(*facts, WHAT)?, WHAT))?.copied())
+        address(self.property(Known::RemoteAddress)?, Known::RemoteAddress.name())
     }
 
     /// The address that the connection was accepted on.
     pub(crate) fn local_address(&mut self) -> Result<Option<IpAddr>, Unavailable> {
-        const WHAT: &str = "destination.address";
-        let Self { facts, local_address, .. } = self;
-        Ok(once(local_address, || address(property(*facts, WHAT)?, WHAT))?.copied())
+        address(self.property(Known::LocalAddress)?, Known::LocalAddress.name())
     }
 
     /// The port that the connection was accepted on; `None` when it is no IP connection.
     pub(crate) fn local_port(&mut self) -> Result<Option<u16>, Unavailable> {
-        const WHAT: &str = "destination.port";
-        let Self { facts, local_port, .. } = self;
-        let port = once(local_port, || {
-            let Some(value) = property(*facts, WHAT)? else {
-                return Ok(None);
-            };
-            let number = <[u8; 8]>::try_from(value.as_slice()).map(u64::from_le_bytes).ok();
-            let port = number.and_then(|number| u16::try_from(number).ok());
-            port.map(Some).ok_or(unreadable(WHAT, "it is not a port"))
-        })?;
-        Ok(port.copied())
+        let Some(value) = self.property(Known::LocalPort)? else {
+            return Ok(None);
+        };
+        let number = <[u8; 8]>::try_from(value).map(u64::from_le_bytes).ok();
+        let port = number.and_then(|number| u16::try_from(number).ok());
+        port.map(Some).ok_or(unreadable(Known::LocalPort.name(), "it is not a port"))
     }
 
     /// The server name of the TLS client hello; `None` without one.
     pub(crate) fn server_name(&mut self) -> Result<Option<&[u8]>, Unavailable> {
-        let Self { facts, server_name, .. } = self;
-        let name = once(server_name, || {
-            let name = property(*facts, "connection.requested_server_name")?;
-            Ok(name.filter(|name| !name.is_empty()))
-        })?;
-        Ok(name.map(Vec::as_slice))
+        Ok(self.property(Known::ServerName)?.filter(|name| !name.is_empty()))
+    }
+
+    fn property(&mut self, known: Known) -> Result<Option<&[u8]>, Unavailable> {
+        let Self { facts, surroundings, properties, .. } = self;
+        let Some(slot) = properties.get_mut(known as usize) else {
+            return Ok(None);
+        };
+        if slot.is_none() {
+            *slot = Some(match known {
+                Known::DirectAddress => surroundings.direct_address(*facts)?,
+                _ => property(*facts, known.name())?,
+            });
+        }
+        Ok(slot.as_ref().and_then(Option::as_deref))
     }
 
     /// The claims of the verified token; `None` without one. From the token filter of this suite if it ran, else from
@@ -238,13 +231,13 @@ impl<'f> Attributes<'f> {
     /// The stream's dynamic metadata, by filter; `None` when nothing set any.
     pub(crate) fn metadata(&mut self) -> Result<Option<&Value>, Unavailable> {
         const WHAT: &str = "metadata";
-        let Self { facts, metadata, .. } = self;
-        once(metadata, || {
-            let Some(message) = property(*facts, WHAT)? else {
-                return Ok(None);
-            };
-            claims::from_metadata(&message).map(Some).map_err(|reason| unreadable(WHAT, reason))
-        })
+        if self.metadata.is_none() {
+            self.metadata = Some(match property(self.facts, WHAT)? {
+                Some(message) => Some(claims::from_metadata(&message).map_err(|reason| unreadable(WHAT, reason))?),
+                None => None,
+            });
+        }
+        Ok(self.metadata.as_ref().and_then(Option::as_ref))
     }
 }
 
@@ -260,21 +253,21 @@ fn read_peer(facts: &mut dyn Facts, cache: &mut PeerCache) -> Result<Option<Rc<P
     }
     let pem = property(facts, CERTIFICATE)?.ok_or(unreadable(CERTIFICATE, "there is a digest but no certificate"))?;
     let peer = Peer::from_pem(&pem).map_err(|reason| unreadable(CERTIFICATE, reason))?;
-    Ok(Some(cache.insert(digest, peer)))
+    Ok(Some(cache.insert(&digest, peer)))
 }
 
 /// An address with or without a port: `10.0.0.1:80`, `[::1]:80`, `10.0.0.1`, `::1`. `None` for what is no IP address at
 /// all: a Unix socket, or an address inside the proxy.
-fn address(value: Option<Vec<u8>>, what: &'static str) -> Result<Option<IpAddr>, Unavailable> {
+fn address(value: Option<&[u8]>, what: &'static str) -> Result<Option<IpAddr>, Unavailable> {
     let value = value.ok_or(unreadable(what, "there is no such property"))?;
-    let text = std::str::from_utf8(&value).map_err(|_| unreadable(what, "it is not an address"))?;
+    let text = std::str::from_utf8(value).map_err(|_| unreadable(what, "it is not an address"))?;
     if text.starts_with(['/', '@']) || text.starts_with("envoy://") {
         return Ok(None);
     }
     // The zone of a link-local address (`[fe80::1%eth0]:80`) is no part of it.
     let address = match text.split_once('%') {
         Some((address, _)) => parse_peer_address(address.trim_start_matches('[').as_bytes()),
-        None => parse_peer_address(&value),
+        None => parse_peer_address(value),
     };
     address.map(Some).ok_or(unreadable(what, "it is not an address"))
 }
@@ -284,7 +277,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Option<IpAddr>, Unavailable> {
-        address(Some(text.into()), "x")
+        address(Some(text.as_bytes()), "x")
     }
 
     #[test]

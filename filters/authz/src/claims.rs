@@ -2,7 +2,6 @@
 
 use plugin_config::{At, FromNode, Node};
 use prost::Message;
-use std::collections::BTreeMap;
 
 /// A value as the token or the metadata has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,17 +33,20 @@ impl Value {
         }
     }
 
-    /// The elements, if it is a list.
-    pub(crate) fn list(&self) -> &[Value] {
+    /// Whether `test` holds for the text or, of a list, for one of the texts in it.
+    pub(crate) fn any_text(&self, test: &mut dyn FnMut(&str) -> bool) -> bool {
         match self {
-            Value::List(items) => items,
-            _ => &[],
+            Value::Text(text) => test(text),
+            other => other.any_item(test),
         }
     }
 
-    /// What a condition on a claim is compared with: the text, or every text of a list.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.text().into_iter().chain(self.list().iter().filter_map(Value::text))
+    /// Whether it is a list and `test` holds for one of the texts in it.
+    pub(crate) fn any_item(&self, test: &mut dyn FnMut(&str) -> bool) -> bool {
+        match self {
+            Value::List(items) => items.iter().filter_map(Value::text).any(test),
+            _ => false,
+        }
     }
 }
 
@@ -81,21 +83,38 @@ pub(crate) fn from_json(payload: &[u8]) -> Result<Value, &'static str> {
 /// When they are not an encoded `envoy.config.core.v3.Metadata`.
 pub(crate) fn from_metadata(message: &[u8]) -> Result<Value, &'static str> {
     let metadata = Metadata::decode(message).map_err(|_| "the stream's metadata cannot be decoded")?;
-    Ok(Value::Object(metadata.filter_metadata.into_iter().map(|(name, fields)| (name, fields.into())).collect()))
+    let filters = metadata.filter_metadata.into_iter();
+    Ok(Value::Object(filters.map(|entry| (entry.key, object(entry.value.unwrap_or_default().fields))).collect()))
 }
 
-/// `envoy.config.core.v3.Metadata`, as far as filters use it.
+/// `envoy.config.core.v3.Metadata`, as far as filters use it. Maps are lists of entries: the same on the wire.
 #[derive(Clone, PartialEq, Message)]
 struct Metadata {
-    #[prost(btree_map = "string, message", tag = "1")]
-    filter_metadata: BTreeMap<String, ProtoStruct>,
+    #[prost(message, repeated, tag = "1")]
+    filter_metadata: Vec<FilterEntry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FilterEntry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(message, optional, tag = "2")]
+    value: Option<ProtoStruct>,
 }
 
 /// `google.protobuf.Struct`
 #[derive(Clone, PartialEq, Message)]
 struct ProtoStruct {
-    #[prost(btree_map = "string, message", tag = "1")]
-    fields: BTreeMap<String, ProtoValue>,
+    #[prost(message, repeated, tag = "1")]
+    fields: Vec<FieldEntry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FieldEntry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(message, optional, tag = "2")]
+    value: Option<ProtoValue>,
 }
 
 /// `google.protobuf.Value`: numbers, truth values and null have fields 1, 2 and 4, which nobody reads.
@@ -122,20 +141,18 @@ struct ProtoList {
     values: Vec<ProtoValue>,
 }
 
-impl From<ProtoStruct> for Value {
-    fn from(fields: ProtoStruct) -> Self {
-        Value::Object(fields.fields.into_iter().map(|(name, value)| (name, value.into())).collect())
-    }
+/// A later entry of the same key is the one that counts, as in every protobuf map: so it stands first.
+fn object(entries: Vec<FieldEntry>) -> Value {
+    let field = |entry: FieldEntry| (entry.key, entry.value.map_or(Value::Other, value));
+    Value::Object(entries.into_iter().rev().map(field).collect())
 }
 
-impl From<ProtoValue> for Value {
-    fn from(value: ProtoValue) -> Self {
-        match value.kind {
-            Some(Kind::Text(text)) => Value::Text(text),
-            Some(Kind::Struct(fields)) => fields.into(),
-            Some(Kind::List(list)) => Value::List(list.values.into_iter().map(Into::into).collect()),
-            None => Value::Other,
-        }
+fn value(value: ProtoValue) -> Value {
+    match value.kind {
+        Some(Kind::Text(text)) => Value::Text(text),
+        Some(Kind::Struct(fields)) => object(fields.fields),
+        Some(Kind::List(list)) => Value::List(list.values.into_iter().map(self::value).collect()),
+        None => Value::Other,
     }
 }
 
@@ -143,12 +160,21 @@ impl From<ProtoValue> for Value {
 mod tests {
     use super::*;
 
+    fn texts(value: Option<&Value>) -> Vec<String> {
+        let mut texts = Vec::new();
+        value.unwrap().any_text(&mut |text| {
+            texts.push(text.to_owned());
+            false
+        });
+        texts
+    }
+
     #[test]
     fn json_keeps_types_and_literal_names() {
         let claims = from_json(br#"{"iss": "i", "n": 3, "aud": ["a", 1, "b"], "https://x/r": {"a.b": "c"}}"#).unwrap();
         assert_eq!(claims.at(&["iss"]).and_then(Value::text), Some("i"));
         assert_eq!(claims.at(&["n"]), Some(&Value::Other));
-        assert_eq!(claims.at(&["aud"]).unwrap().texts().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(texts(claims.at(&["aud"])), ["a", "b"]);
         assert_eq!(claims.at(&["https://x/r", "a.b"]).and_then(Value::text), Some("c"));
         assert_eq!(claims.at(&["https://x/r", "a", "b"]), None);
         for payload in ["", "[]", "\"x\"", "{\"a\":1,\"a\":2}", "{"] {
@@ -167,8 +193,8 @@ mod tests {
         let payload = metadata.at(&["envoy.filters.http.jwt_authn", "payload"]).unwrap();
         assert_eq!(payload.at(&["iss"]).and_then(Value::text), Some("i"));
         assert_eq!(payload.at(&["n"]), Some(&Value::Other));
-        assert_eq!(payload.at(&["l"]).unwrap().texts().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(payload.at(&["l"]).unwrap().list().len(), 3);
+        assert_eq!(texts(payload.at(&["l"])), ["a"]);
+        assert!(!payload.at(&["iss"]).unwrap().any_item(&mut |_| true));
         assert_eq!(payload.at(&["o", "k"]).and_then(Value::text), Some("v"));
         assert!(from_metadata(b"\x0a\xff").is_err());
     }

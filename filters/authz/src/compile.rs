@@ -1,40 +1,40 @@
 //! The configuration as written → policies that can be evaluated. Every fault is found before anything is used.
 
-use crate::config::{self, Config, HostProperties, Policy, PolicyAction};
+use crate::config::{self, Config, HostProperties, Policy, PolicyAction, RuleFrom, RuleTo};
 use crate::decision::{Custom, Policies, PolicyName};
 use crate::ext_authz;
-use crate::field::{Names, Scope, Terms};
-use crate::index::{Attribute, RuleSetBuilder};
+use crate::field::{Field, Names, Scope, Terms, quoted, quoted_list, refuse, refuse_at};
+use crate::index::RuleSetBuilder;
 use crate::rule::{Clause, Rule};
 use crate::{condition, operation, source};
-use http_match::TrustDomains;
+use http_match::{Term, TrustDomains};
 use plugin_config::At;
-use std::collections::BTreeMap;
 
 /// Compiles the providers. Names must be unique.
 pub(crate) fn providers(config: &Config, at: &mut At) -> Option<Vec<ext_authz::Provider>> {
-    let compiled: Vec<Option<ext_authz::Provider>> = at.field("providers", |at| {
-        let each = config.providers.iter().enumerate();
-        each.map(|(i, provider)| {
+    let mut providers = Vec::with_capacity(config.providers.len());
+    for (i, provider) in config.providers.iter().enumerate() {
+        let taken = config.providers.iter().take(i).any(|earlier| earlier.name == provider.name);
+        let compiled = at.field("providers", |at| {
             at.index(i, |at| {
-                if config.providers.iter().take(i).any(|earlier| earlier.name == provider.name) {
-                    return at.field("name", |at| at.fault(&provider.name, "another provider has this name"));
+                if taken {
+                    refuse("name", &provider.name, "another provider has this name", at);
                 }
                 ext_authz::compile(provider, at)
             })
-        })
-        .collect()
-    });
-    compiled.into_iter().collect()
+        });
+        providers.extend(compiled.filter(|_| !taken));
+    }
+    (providers.len() == config.providers.len()).then_some(providers)
 }
 
 /// Path of the property with the direct peer's address; empty when the host tells it nowhere.
 pub(crate) fn peer_address(config: &Config, at: &mut At) -> Option<Vec<String>> {
     let path = &config.peer_address_property;
     if path.iter().any(String::is_empty) {
-        return at.field("peerAddressProperty", |at| {
-            at.fault(format_args!("{path:?}"), "expected the segments of a property's path, none empty")
-        });
+        let reason = "expected the segments of a property's path, none empty";
+        refuse("peerAddressProperty", &quoted_list(path), reason, at);
+        return None;
     }
     Some(match config.host_properties {
         HostProperties::Outrigger if path.is_empty() => vec!["outrigger.peer_address".to_owned()],
@@ -42,41 +42,43 @@ pub(crate) fn peer_address(config: &Config, at: &mut At) -> Option<Vec<String>> 
     })
 }
 
-/// Compiles the policies, for providers that exist by name.
+/// Compiles the policies.
 pub(crate) fn policies(config: &Config, direct_address: bool, at: &mut At) -> Option<Policies> {
     let mut domains = vec![config.workload.trust_domain.clone()];
     domains.extend(config.workload.trust_domain_aliases.iter().cloned());
-    let domains = TrustDomains(domains);
-    let workload = check_workload(config, at);
-    let mut compiler = Compiler { domains, direct_address, names: Names::default(), sets: Sets::default() };
-    let compiled: Vec<Option<PolicyName>> = at.field("policies", |at| {
-        let each = config.policies.iter().enumerate();
-        each.map(|(i, policy)| at.index(i, |at| compiler.policy(i, policy, &config.workload.namespace, at))).collect()
-    });
-    let names: Vec<PolicyName> = compiled.into_iter().collect::<Option<_>>()?;
-    workload.map(|()| compiler.sets.build(names, config))
+    let mut compiler = Compiler {
+        domains: TrustDomains(domains),
+        direct_address,
+        names: Names::default(),
+        sets: Sets::default(),
+        faulty: at.field("workload", |at| workload_is_faulty(&config.workload, at)),
+    };
+    let mut names = Vec::with_capacity(config.policies.len());
+    for (i, policy) in config.policies.iter().enumerate() {
+        let namespace = policy.namespace.as_deref().unwrap_or(&config.workload.namespace);
+        at.field("policies", |at| at.index(i, |at| compiler.policy(i, policy, namespace, at)));
+        names.push(PolicyName { namespace: namespace.into(), name: policy.name.as_str().into() });
+    }
+    (!compiler.faulty).then(|| compiler.sets.build(names, config))
 }
 
-fn check_workload(config: &Config, at: &mut At) -> Option<()> {
-    let workload = &config.workload;
-    at.field("workload", |at| {
-        let mut good = Some(());
-        if workload.namespace.is_empty() || workload.namespace.contains('/') {
-            good = at.field("namespace", |at| at.fault(format_args!("{:?}", workload.namespace), "expected a namespace"));
-        }
-        if workload.trust_domain.is_empty() || workload.trust_domain.contains('/') {
-            let value = format_args!("{:?}", workload.trust_domain);
-            good = at.field("trustDomain", |at| at.fault(value, "expected a trust domain, without spiffe:// and path"));
-        }
-        for (i, alias) in workload.trust_domain_aliases.iter().enumerate() {
-            if alias.is_empty() || alias.contains('/') {
-                good = at.field("trustDomainAliases", |at| {
-                    at.index(i, |at| at.fault(format_args!("{alias:?}"), "expected a trust domain"))
-                });
-            }
-        }
-        good
-    })
+fn workload_is_faulty(workload: &config::Workload, at: &mut At) -> bool {
+    let unusable = |text: &str| text.is_empty() || text.contains('/');
+    let mut faulty = false;
+    if unusable(&workload.namespace) {
+        refuse("namespace", &quoted(&workload.namespace), "expected a namespace", at);
+        faulty = true;
+    }
+    if unusable(&workload.trust_domain) {
+        let reason = "expected a trust domain, without spiffe:// and path";
+        refuse("trustDomain", &quoted(&workload.trust_domain), reason, at);
+        faulty = true;
+    }
+    for (i, alias) in workload.trust_domain_aliases.iter().enumerate().filter(|(_, alias)| unusable(alias)) {
+        at.field("trustDomainAliases", |at| refuse_at(i, alias, "expected a trust domain", at));
+        faulty = true;
+    }
+    faulty
 }
 
 /// What compiling policies needs and collects.
@@ -85,6 +87,7 @@ struct Compiler {
     direct_address: bool,
     names: Names,
     sets: Sets,
+    faulty: bool,
 }
 
 /// Rules by what becomes of the requests they match.
@@ -93,7 +96,8 @@ struct Sets {
     allow: RuleSetBuilder,
     deny: RuleSetBuilder,
     audit: RuleSetBuilder,
-    custom: BTreeMap<String, RuleSetBuilder>,
+    /// By provider, sorted by its name.
+    custom: Vec<(String, RuleSetBuilder)>,
     dry_allow: RuleSetBuilder,
     dry_deny: RuleSetBuilder,
     dry_custom: RuleSetBuilder,
@@ -103,31 +107,48 @@ struct Sets {
 }
 
 impl Sets {
-    fn of(&mut self, policy: &Policy) -> &mut RuleSetBuilder {
-        match (policy.action, policy.dry_run.0) {
-            (PolicyAction::Allow, false) => &mut self.allow,
-            (PolicyAction::Allow, true) => &mut self.dry_allow,
+    /// Notes a policy; where its rules go.
+    fn of(&mut self, policy: &Policy) -> Option<&mut RuleSetBuilder> {
+        Some(match (policy.action, policy.dry_run.0) {
+            (PolicyAction::Allow, false) => {
+                self.has_allow = true;
+                &mut self.allow
+            }
+            (PolicyAction::Allow, true) => {
+                self.has_dry_allow = true;
+                &mut self.dry_allow
+            }
             (PolicyAction::Deny, false) => &mut self.deny,
             (PolicyAction::Deny, true) => &mut self.dry_deny,
             // An audit decides nothing, dry or not.
             (PolicyAction::Audit, _) => &mut self.audit,
             (PolicyAction::Custom, true) => &mut self.dry_custom,
-            (PolicyAction::Custom, false) => {
-                let provider = policy.provider.as_ref().map_or(String::new(), |provider| provider.name.clone());
-                self.custom.entry(provider).or_default()
+            (PolicyAction::Custom, false) => self.of_provider(policy.provider.as_ref().map_or("", |p| &p.name))?,
+        })
+    }
+
+    fn of_provider(&mut self, name: &str) -> Option<&mut RuleSetBuilder> {
+        let place = match self.custom.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(place) => place,
+            Err(place) => {
+                self.custom.insert(place, (name.to_owned(), RuleSetBuilder::default()));
+                place
             }
-        }
+        };
+        self.custom.get_mut(place).map(|(_, rules)| rules)
     }
 
     fn build(self, names: Vec<PolicyName>, config: &Config) -> Policies {
         let one_provider = self.custom.len() < 2 || config.multiple_providers;
-        let custom = self.custom.into_iter().map(|(name, rules)| {
+        let mut custom = Vec::with_capacity(self.custom.len());
+        for (name, rules) in self.custom {
             let position = config.providers.iter().position(|provider| provider.name == name);
-            Custom { provider: position.filter(|_| one_provider), name: name.into(), rules: rules.build() }
-        });
+            let provider = position.filter(|_| one_provider);
+            custom.push(Custom { provider, name: name.into(), rules: rules.build() });
+        }
         Policies {
             names,
-            custom: custom.collect(),
+            custom,
             allow: self.allow.build(),
             deny: self.deny.build(),
             audit: self.audit.build(),
@@ -141,27 +162,12 @@ impl Sets {
 }
 
 impl Compiler {
-    fn policy(&mut self, index: usize, policy: &Policy, namespace: &str, at: &mut At) -> Option<PolicyName> {
-        let namespace = policy.namespace.as_deref().unwrap_or(namespace);
-        let checked = check_policy(policy, namespace, at);
-        match (policy.action, policy.dry_run.0) {
-            (PolicyAction::Allow, false) => self.sets.has_allow = true,
-            (PolicyAction::Allow, true) => self.sets.has_dry_allow = true,
-            _ => {}
+    fn policy(&mut self, index: usize, policy: &Policy, namespace: &str, at: &mut At) {
+        self.faulty |= policy_is_faulty(policy, namespace, at);
+        self.sets.of(policy);
+        for (i, rule) in policy.rules.iter().enumerate() {
+            at.field("rules", |at| at.index(i, |at| self.rule((index, i), rule, (policy, namespace), at)));
         }
-        let rules: Vec<Option<()>> = at.field("rules", |at| {
-            let each = policy.rules.iter().enumerate();
-            each.map(|(i, rule)| {
-                at.index(i, |at| {
-                    let (rule, keys) = self.rule((index, i), rule, (policy, namespace), at)?;
-                    self.sets.of(policy).push(rule, keys);
-                    Some(())
-                })
-            })
-            .collect()
-        });
-        rules.into_iter().collect::<Option<()>>().and(checked)?;
-        Some(PolicyName { namespace: namespace.into(), name: policy.name.as_str().into() })
     }
 
     fn rule(
@@ -170,7 +176,7 @@ impl Compiler {
         rule: &config::Rule,
         (policy, namespace): (&Policy, &str),
         at: &mut At,
-    ) -> Option<(Rule, Vec<http_match::Term<Attribute>>)> {
+    ) {
         let mut scope = Scope {
             policy: &policy.name,
             namespace,
@@ -179,94 +185,111 @@ impl Compiler {
             direct_address: self.direct_address,
             names: &mut self.names,
         };
-        let scope = &mut scope;
-        let from = at.field("from", |at| {
-            alternatives(rule.from.as_deref(), at, |from, at| {
-                at.field("source", |at| source::compile(&from.source, scope, at))
-            })
-        });
-        let to = at.field("to", |at| {
-            alternatives(rule.to.as_deref(), at, |to, at| {
-                at.field("operation", |at| operation::compile(&to.operation, scope, at))
-            })
-        });
+        let from = at.field("from", |at| sources(rule.from.as_deref(), &scope, at));
+        let to = at.field("to", |at| operations(rule.to.as_deref(), &scope, at));
         let mut when = Terms::default();
-        let conditions: Vec<Option<()>> = at.field("when", |at| {
-            let each = rule.when.iter().enumerate();
-            each.map(|(i, condition)| at.index(i, |at| condition::compile(condition, &mut when, scope, at))).collect()
-        });
-        conditions.into_iter().collect::<Option<()>>()?;
-        let ((from, mut keys), (to, to_keys)) = (from?, to?);
-        keys.extend(to_keys);
-        keys.extend(when.keys);
-        let (policy, number) = (u32::try_from(policy_index).ok()?, u32::try_from(number).ok()?);
-        Some((Rule { policy, number, from, to, when: when.terms.into() }, keys))
+        for (i, condition) in rule.when.iter().enumerate() {
+            at.field("when", |at| at.index(i, |at| condition::compile(condition, &mut when, &mut scope, at)));
+        }
+        self.faulty |= from.faulty || to.faulty || when.faulty;
+        let mut keys = from.keys.unwrap_or_default();
+        keys.extend(to.keys.unwrap_or_default());
+        keys.append(&mut when.keys);
+        let ids = u32::try_from(policy_index).ok().zip(u32::try_from(number).ok());
+        if let (Some((policy_index, number)), Some(set)) = (ids, self.sets.of(policy)) {
+            let rule = Rule {
+                policy: policy_index,
+                number,
+                from: from.clauses.into(),
+                to: to.clauses.into(),
+                when: when.terms.into(),
+            };
+            set.push(rule, keys);
+        }
     }
 }
 
-fn check_policy(policy: &Policy, namespace: &str, at: &mut At) -> Option<()> {
-    let mut good = Some(());
+fn policy_is_faulty(policy: &Policy, namespace: &str, at: &mut At) -> bool {
+    let mut faulty = false;
+    let mut fault = |name: &'static str, value: &str, reason: &'static str| {
+        refuse(name, value, reason, at);
+        faulty = true;
+    };
     if policy.name.is_empty() {
-        good = at.field("name", |at| at.fault("\"\"", "a policy must have a name"));
+        fault("name", "\"\"", "a policy must have a name");
     }
     if namespace.is_empty() || namespace.contains('/') {
-        good = at.field("namespace", |at| at.fault(format_args!("{namespace:?}"), "expected a namespace"));
+        fault("namespace", &quoted(namespace), "expected a namespace");
     }
     let custom = policy.action == PolicyAction::Custom;
     match &policy.provider {
-        Some(provider) if !custom => {
-            good = at.field("provider", |at| at.fault(&provider.name, "only CUSTOM policies have a provider"));
-        }
-        Some(provider) if provider.name.is_empty() => {
-            good = at.field("provider", |at| at.field("name", |at| at.fault("\"\"", "expected a provider's name")));
-        }
-        None if custom => {
-            good = at.field("provider", |at| at.fault("nothing", "a CUSTOM policy must name its provider"));
-        }
+        Some(provider) if !custom => fault("provider", &quoted(&provider.name), "only CUSTOM policies have a provider"),
+        Some(provider) if provider.name.is_empty() => fault("provider", "\"\"", "expected a provider's name"),
+        None if custom => fault("provider", "nothing", "a CUSTOM policy must name its provider"),
         _ => {}
     }
     if policy.rules.is_empty() && (custom || policy.action == PolicyAction::Deny) {
         let reason = "a DENY or CUSTOM policy without rules does nothing; rules: [{}] matches every request";
-        good = at.field("rules", |at| at.fault("[]", reason));
+        fault("rules", "[]", reason);
     }
-    good
+    faulty
 }
 
-/// Compiles the alternatives of `from` or `to`, with what an index can look up whichever of them matches.
-fn alternatives<T>(
-    list: Option<&[T]>,
-    at: &mut At,
-    mut compile: impl FnMut(&T, &mut At) -> Option<Terms>,
-) -> Option<(Box<[Clause]>, Vec<http_match::Term<Attribute>>)> {
-    let Some(list) = list else {
-        return Some((Box::default(), Vec::new()));
-    };
-    if list.is_empty() {
-        return at.fault("[]", "expected at least one entry; leave the field out to match everything");
-    }
-    let compiled: Vec<Option<Terms>> =
-        list.iter().enumerate().map(|(i, item)| at.index(i, |at| compile(item, at))).collect();
-    let mut clauses: Vec<Clause> = Vec::with_capacity(list.len());
-    let mut common: Option<Vec<http_match::Term<Attribute>>> = None;
-    for Terms { terms, keys } in compiled.into_iter().collect::<Option<Vec<_>>>()? {
-        clauses.push(terms.into());
-        common = Some(match common {
-            None => keys,
-            Some(common) => in_both(common, keys),
+/// Compiled alternatives, with what an index can look up whichever of them matches.
+#[derive(Default)]
+struct Alternatives {
+    clauses: Vec<Clause>,
+    keys: Option<Vec<Term<Field>>>,
+    faulty: bool,
+}
+
+impl Alternatives {
+    fn push(&mut self, terms: Terms) {
+        self.faulty |= terms.faulty;
+        self.clauses.push(terms.terms.into());
+        self.keys = Some(match self.keys.take() {
+            None => terms.keys,
+            Some(keys) => in_both(keys, terms.keys),
         });
     }
-    Some((clauses.into(), common.unwrap_or_default()))
 }
 
-/// The attributes that both have keys for, each with the keys of both.
-fn in_both(
-    ours: Vec<http_match::Term<Attribute>>,
-    mut theirs: Vec<http_match::Term<Attribute>>,
-) -> Vec<http_match::Term<Attribute>> {
-    let joined = ours.into_iter().filter_map(|(attribute, mut keys)| {
-        let position = theirs.iter().position(|(other, _)| *other == attribute)?;
-        keys.append(&mut theirs.swap_remove(position).1);
-        Some((attribute, keys))
-    });
-    joined.collect()
+/// `from: []` and `to: []` are refused: nobody can tell whether they mean everything or nothing.
+fn refuse_empty(length: usize, at: &mut At) -> bool {
+    if length == 0 {
+        at.fault::<()>("[]", "expected at least one entry; leave the field out to match everything");
+    }
+    length == 0
+}
+
+fn sources(list: Option<&[RuleFrom]>, scope: &Scope<'_>, at: &mut At) -> Alternatives {
+    let mut alternatives = Alternatives::default();
+    alternatives.faulty |= list.is_some_and(|list| refuse_empty(list.len(), at));
+    for (i, from) in list.unwrap_or_default().iter().enumerate() {
+        let terms = at.index(i, |at| at.field("source", |at| source::compile(&from.source, scope, at)));
+        alternatives.push(terms);
+    }
+    alternatives
+}
+
+fn operations(list: Option<&[RuleTo]>, scope: &Scope<'_>, at: &mut At) -> Alternatives {
+    let mut alternatives = Alternatives::default();
+    alternatives.faulty |= list.is_some_and(|list| refuse_empty(list.len(), at));
+    for (i, to) in list.unwrap_or_default().iter().enumerate() {
+        let terms = at.index(i, |at| at.field("operation", |at| operation::compile(&to.operation, scope, at)));
+        alternatives.push(terms);
+    }
+    alternatives
+}
+
+/// The fields that both have keys for, each with the keys of both.
+fn in_both(ours: Vec<Term<Field>>, mut theirs: Vec<Term<Field>>) -> Vec<Term<Field>> {
+    let mut both = Vec::with_capacity(ours.len());
+    for (field, mut keys) in ours {
+        if let Some(position) = theirs.iter().position(|(other, _)| *other == field) {
+            keys.append(&mut theirs.swap_remove(position).1);
+            both.push((field, keys));
+        }
+    }
+    both
 }

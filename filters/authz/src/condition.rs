@@ -1,19 +1,23 @@
 //! `when[]`: conditions over attributes that are named by keys.
 
 use crate::config::Condition;
-use crate::field::{Field, Names, Scope, Terms};
+use crate::field::{Field, Names, Scope, Terms, quoted, refuse};
 use plugin_config::At;
 
 /// Adds the terms of one condition.
-pub(crate) fn compile(condition: &Condition, terms: &mut Terms, scope: &mut Scope<'_>, at: &mut At) -> Option<()> {
-    let field = match field(&condition.key, scope.names) {
-        Ok(field) => Some(field),
-        Err(reason) => at.field("key", |at| at.fault(format_args!("{:?}", condition.key), reason)),
-    };
-    if condition.values.is_empty() && condition.not_values.is_empty() {
-        return at.fault(format_args!("{:?}", condition.key), "a condition must have values or notValues");
+pub(crate) fn compile(condition: &Condition, terms: &mut Terms, scope: &mut Scope<'_>, at: &mut At) {
+    let field = field(&condition.key, scope.names);
+    if let Err(reason) = field {
+        refuse("key", &quoted(&condition.key), reason, at);
+        terms.faulty = true;
     }
-    terms.field(&field?, ("values", &condition.values), ("notValues", &condition.not_values), scope, at)
+    if condition.values.is_empty() && condition.not_values.is_empty() {
+        at.fault::<()>(quoted(&condition.key), "a condition must have values or notValues");
+        terms.faulty = true;
+    }
+    if let Ok(field) = field {
+        terms.field(field, ("values", &condition.values), ("notValues", &condition.not_values), scope, at);
+    }
 }
 
 const KEYS: &str = "unknown key, expected request.headers[NAME], source.ip, remote.ip, source.namespace, \
@@ -31,8 +35,8 @@ fn field(key: &str, names: &mut Names) -> Result<Field, &'static str> {
         "source.serviceAccount" => Field::ServiceAccount,
         "source.trustDomain" => Field::TrustDomain,
         "request.auth.principal" => Field::RequestPrincipal,
-        "request.auth.audiences" => Field::Claim(names.path(vec!["aud".to_owned()])),
-        "request.auth.presenter" => Field::Claim(names.path(vec!["azp".to_owned()])),
+        "request.auth.audiences" => Field::Claim(names.share(vec!["aud".to_owned()])),
+        "request.auth.presenter" => Field::Claim(names.share(vec!["azp".to_owned()])),
         "destination.ip" => Field::LocalAddress,
         "destination.port" => Field::Port,
         "connection.sni" => Field::ServerName,
@@ -52,16 +56,16 @@ fn bracketed(key: &str, names: &mut Names) -> Result<Field, &'static str> {
     if attribute == "request.headers" {
         // `:authority` is what `host` reads: the codec moves the one into the other.
         let name = if inner.eq_ignore_ascii_case("host") { ":authority" } else { inner };
-        return Ok(Field::Header(names.header(name)));
+        return Ok(Field::Header(names.share(vec![name.to_ascii_lowercase()])));
     }
     if let Some(filter) = attribute.strip_prefix("experimental.").filter(|_| is_metadata) {
-        return Ok(Field::Metadata(names.path(vec![filter.to_owned(), inner.to_owned()])));
+        return Ok(Field::Metadata(names.share(vec![filter.to_owned(), inner.to_owned()])));
     }
     let path: Vec<String> = inner.split("][").map(str::to_owned).collect();
     if path.iter().any(|name| name.is_empty() || name.contains(['[', ']'])) {
         return Err(MALFORMED);
     }
-    Ok(Field::Claim(names.path(path)))
+    Ok(Field::Claim(names.share(path)))
 }
 
 #[cfg(test)]
@@ -71,9 +75,9 @@ mod tests {
     #[test]
     fn keys_name_attributes() {
         let read = |key: &str| format!("{:?}", field(key, &mut Names::default()));
-        assert_eq!(read("request.headers[X-Token]"), "Ok(Header(\"x-token\"))");
-        assert_eq!(read("request.headers[Host]"), "Ok(Header(\":authority\"))");
-        assert_eq!(read("request.headers[:path]"), "Ok(Header(\":path\"))");
+        assert_eq!(read("request.headers[X-Token]"), "Ok(Header([\"x-token\"]))");
+        assert_eq!(read("request.headers[Host]"), "Ok(Header([\":authority\"]))");
+        assert_eq!(read("request.headers[:path]"), "Ok(Header([\":path\"]))");
         assert_eq!(read("request.auth.claims[a][b.c]"), "Ok(Claim([\"a\", \"b.c\"]))");
         assert_eq!(read("request.auth.claims[https://x/r]"), "Ok(Claim([\"https://x/r\"]))");
         let metadata = "Ok(Metadata([\"envoy.filters.http.x\", \"k\"]))";

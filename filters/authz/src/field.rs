@@ -1,17 +1,16 @@
-//! What a list of values in a policy is about, how it compiles to a test, and what an index can look up for it.
+//! What a list of values in a policy is about, how it compiles to a term, and what an index can look up for it.
 
-use crate::index::Attribute;
-use crate::rule::{MetadataPattern, Named, Term, Test};
+use crate::pattern::Pattern;
+use crate::rule::Term;
 use http_match::{
     AddressBlocks, HostPattern, Key, NamespacePattern, PathPattern, PrincipalPattern, RequestPrincipalPattern,
     ServiceAccountPattern, StringPattern, TrustDomainPattern, TrustDomains,
 };
-use plugin_config::At;
-use rustc_hash::FxHashSet;
+use plugin_config::{At, Quoted};
 use std::rc::Rc;
 
-/// The subject of a field of a source or operation, or of a condition.
-#[derive(Clone, Debug)]
+/// The subject of a field of a source or operation, or of a condition. Rules are filed by it as well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Field {
     Principal,
     Namespace,
@@ -26,8 +25,11 @@ pub(crate) enum Field {
     Path,
     Port,
     ServerName,
-    Header(Rc<str>),
+    /// By name, lower-case: a path of one.
+    Header(Rc<[String]>),
+    /// By path.
     Claim(Rc<[String]>),
+    /// By filter and key.
     Metadata(Rc<[String]>),
 }
 
@@ -43,111 +45,242 @@ pub(crate) struct Scope<'c> {
     pub(crate) domains: &'c TrustDomains,
     /// Whether the host tells the direct peer's address.
     pub(crate) direct_address: bool,
-    /// Names met before: ten thousand rules about one header share its name.
+    /// Names met before.
     pub(crate) names: &'c mut Names,
 }
 
-/// Shared names of headers and claims.
+/// Names of headers, claims and metadata, sorted: ten thousand rules about one header share its name.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
-    headers: FxHashSet<Rc<str>>,
-    paths: FxHashSet<Rc<[String]>>,
-}
+pub(crate) struct Names(Vec<Rc<[String]>>);
 
 impl Names {
-    pub(crate) fn header(&mut self, name: &str) -> Rc<str> {
-        let lower = name.to_ascii_lowercase();
-        match self.headers.get(lower.as_str()) {
-            Some(known) => known.clone(),
-            None => {
-                let name: Rc<str> = lower.into();
-                self.headers.insert(name.clone());
-                name
-            }
-        }
-    }
-
-    pub(crate) fn path(&mut self, path: Vec<String>) -> Rc<[String]> {
-        match self.paths.get(path.as_slice()) {
-            Some(known) => known.clone(),
-            None => {
+    /// The shared form of a name.
+    pub(crate) fn share(&mut self, path: Vec<String>) -> Rc<[String]> {
+        match self.0.binary_search_by(|known| known.as_ref().cmp(&path)) {
+            Ok(place) => self.0.get(place).cloned().unwrap_or_else(|| path.into()),
+            Err(place) => {
                 let path: Rc<[String]> = path.into();
-                self.paths.insert(path.clone());
+                self.0.insert(place, path.clone());
                 path
             }
         }
     }
 }
 
-/// The terms of one source, operation or `when`, with what an index can look up for the positive ones.
+/// Terms that must all hold, with what an index can look up for the positive ones.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
     pub(crate) terms: Vec<Term>,
-    pub(crate) keys: Vec<http_match::Term<Attribute>>,
+    pub(crate) keys: Vec<http_match::Term<Field>>,
+    /// Whether a value was refused.
+    pub(crate) faulty: bool,
+}
+
+/// Records that `value`, at the field `name`, is refused.
+pub(crate) fn refuse(name: &'static str, value: &str, reason: &'static str, at: &mut At) {
+    at.field(name, |at| at.fault::<()>(value, reason));
+}
+
+/// Records that `value`, at an index of a list, is refused.
+pub(crate) fn refuse_at(index: usize, value: &str, reason: &'static str, at: &mut At) {
+    at.index(index, |at| at.fault::<()>(quoted(value), reason));
+}
+
+/// A text as it stands in a configuration, for faults.
+pub(crate) fn quoted(text: &str) -> String {
+    Quoted(text).to_string()
+}
+
+/// A list of texts as it stands in a configuration, for faults.
+pub(crate) fn quoted_list(texts: &[String]) -> String {
+    let mut out = String::from("[");
+    for (i, text) in texts.iter().enumerate() {
+        out.push_str(if i > 0 { "," } else { "" });
+        out.push_str(&quoted(text));
+    }
+    out.push(']');
+    out
 }
 
 impl Terms {
     /// Adds the terms of a field and its `not…` twin, where they have values.
     pub(crate) fn field(
         &mut self,
-        field: &Field,
+        field: Field,
         (name, values): (&'static str, &[String]),
         (not_name, not_values): (&'static str, &[String]),
-        scope: &mut Scope<'_>,
+        scope: &Scope<'_>,
         at: &mut At,
-    ) -> Option<()> {
-        let positive = at.field(name, |at| self.values(field, values, false, scope, at));
-        let negative = at.field(not_name, |at| self.values(field, not_values, true, scope, at));
-        positive.and(negative)
-    }
-
-    fn values(
-        &mut self,
-        field: &Field,
-        values: &[String],
-        negated: bool,
-        scope: &mut Scope<'_>,
-        at: &mut At,
-    ) -> Option<()> {
-        if values.is_empty() {
-            return Some(());
-        }
-        if let Some(reason) = field.unusable(scope) {
-            return at.fault(list(values), reason);
-        }
-        for (i, value) in values.iter().enumerate() {
-            if value.is_empty() {
-                at.index(i, |at| at.fault::<()>("\"\"", "an empty text matches nothing"));
-            } else if let Some(hint) = field.never_matches(value) {
-                log::warn!("policy {}: {value:?} never matches: {hint}", scope.policy);
+    ) {
+        for (name, values, negated) in [(name, values, false), (not_name, not_values, true)] {
+            if !values.is_empty() {
+                at.field(name, |at| self.values(&field, values, negated, scope, at));
             }
         }
-        let test = field.test(values, scope, at)?;
-        if !negated {
-            self.keys.extend(field.keys(values, scope));
+    }
+
+    fn values(&mut self, field: &Field, values: &[String], negated: bool, scope: &Scope<'_>, at: &mut At) {
+        if let Some(reason) = field.unusable(scope) {
+            at.fault::<()>(quoted_list(values), reason);
+            self.faulty = true;
+            return;
         }
-        self.terms.push(Term { negated, test });
-        values.iter().all(|value| !value.is_empty()).then_some(())
+        let mut patterns = Patterns { patterns: Vec::with_capacity(values.len()), keys: Some(Vec::new()) };
+        for (i, value) in values.iter().enumerate() {
+            let read = match value.is_empty() {
+                true => Err("an empty text matches nothing"),
+                false => patterns.read(field, value, scope, (i, at)),
+            };
+            if let Err(reason) = read {
+                self.faulty = true;
+                // A matcher that says itself what is wrong has said so.
+                if !reason.is_empty() {
+                    refuse_at(i, value, reason, at);
+                }
+            }
+        }
+        if matches!(field, Field::DirectAddress | Field::RemoteAddress | Field::LocalAddress) {
+            match AddressBlocks::parse(values, at) {
+                Some(blocks) => patterns.patterns.push(Pattern::Blocks(blocks.into())),
+                None => self.faulty = true,
+            }
+        }
+        if let (false, Some(keys), true) = (negated, patterns.keys, field.is_indexed()) {
+            self.keys.push((field.clone(), keys));
+        }
+        self.terms.push(Term { negated, field: field.clone(), patterns: patterns.patterns.into() });
     }
 }
 
-/// A list of texts, for error messages.
-fn list(values: &[String]) -> String {
-    format!("{values:?}")
+/// The patterns of one list, and the keys an index can look up for them; no keys when for one of them it can look up
+/// nothing.
+struct Patterns {
+    patterns: Vec<Pattern>,
+    keys: Option<Vec<Key>>,
 }
 
-/// Each value read by `parse`, a refused one recorded at its index.
-fn each<P>(values: &[String], at: &mut At, mut parse: impl FnMut(&str, &mut At) -> Option<P>) -> Option<Box<[P]>> {
-    let parsed: Vec<Option<P>> =
-        values.iter().enumerate().map(|(i, value)| at.index(i, |at| parse(value, at))).collect();
-    parsed.into_iter().collect()
+/// The matcher has recorded the fault itself.
+const RECORDED: &str = "";
+
+impl Patterns {
+    fn push(&mut self, pattern: Pattern, key: Option<Key>) {
+        self.patterns.push(pattern);
+        match (&mut self.keys, key) {
+            (Some(keys), Some(key)) => keys.push(key),
+            _ => self.keys = None,
+        }
+    }
+
+    /// Reads one value.
+    fn read(
+        &mut self,
+        field: &Field,
+        value: &str,
+        scope: &Scope<'_>,
+        (index, at): (usize, &mut At),
+    ) -> Result<(), &'static str> {
+        match field {
+            Field::Principal => {
+                never_matches(value.contains("spiffe://"), value, "principals are written without spiffe://", scope);
+                for value in scope.domains.expand_principal(value) {
+                    let pattern = PrincipalPattern::parse(&value);
+                    let key = pattern.key();
+                    self.push(Pattern::Principal(pattern), key);
+                }
+            }
+            Field::Namespace => {
+                let pattern = NamespacePattern::parse(value);
+                let key = pattern.key();
+                self.push(Pattern::Namespace(pattern), key);
+            }
+            Field::ServiceAccount => {
+                let pattern = at.index(index, |at| ServiceAccountPattern::parse(value, scope.namespace, at));
+                let key = match value.contains('/') {
+                    true => value.to_owned(),
+                    false => [scope.namespace, "/", value].concat(),
+                };
+                self.push(Pattern::ServiceAccount(pattern.ok_or(RECORDED)?), Some(Key::Exact(key.into_bytes().into())));
+            }
+            Field::TrustDomain => {
+                for value in scope.domains.expand_trust_domain(value) {
+                    let pattern = at.index(index, |at| TrustDomainPattern::parse(&value, at));
+                    self.push(Pattern::TrustDomain(pattern.ok_or(RECORDED)?), None);
+                }
+            }
+            // Compiled all together.
+            Field::DirectAddress | Field::RemoteAddress | Field::LocalAddress => {}
+            Field::RequestPrincipal => {
+                let pattern = RequestPrincipalPattern::parse(value);
+                self.push(Pattern::RequestPrincipal(pattern.into()), request_principal_key(value));
+            }
+            Field::Host => {
+                let pattern = HostPattern::parse(value);
+                let key = pattern.key();
+                self.push(Pattern::Host(pattern), key);
+            }
+            Field::Path => {
+                let hint = "paths are compared without query and fragment";
+                never_matches(value.contains(['?', '#']), value, hint, scope);
+                let pattern = at.index(index, |at| PathPattern::parse(value, at)).ok_or(RECORDED)?;
+                let key = pattern.key();
+                self.push(Pattern::Path(pattern), key);
+            }
+            Field::Port => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let port: Option<u16> = value.parse().ok().filter(|_| digits);
+                let port = port.ok_or("expected a port from 0 to 65535")?;
+                self.push(Pattern::Port(port), Some(Key::Exact(port.to_string().into_bytes().into())));
+            }
+            Field::Method | Field::ServerName | Field::Header(_) | Field::Claim(_) => {
+                let pattern = StringPattern::parse(value);
+                let key = pattern.key();
+                self.push(Pattern::Text(pattern), key);
+            }
+            Field::Metadata(_) => {
+                let item = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
+                self.push(
+                    match item {
+                        Some(item) => Pattern::Item(StringPattern::parse(item)),
+                        None => Pattern::Text(StringPattern::parse(value)),
+                    },
+                    None,
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
-fn patterns(values: &[String]) -> Box<[StringPattern]> {
-    values.iter().map(|value| StringPattern::parse(value)).collect()
+/// Says so when a value can never match: it may be written, but nobody means it.
+fn never_matches(condition: bool, value: &str, hint: &str, scope: &Scope<'_>) {
+    if condition {
+        log::warn!("policy {}: {} never matches: {hint}", scope.policy, Quoted(value));
+    }
+}
+
+/// What an index of `issuer/subject` can look up for a request principal. Only an outer star is a wildcard, and two are
+/// more than one key can say.
+fn request_principal_key(value: &str) -> Option<Key> {
+    match (value.starts_with('*'), value.ends_with('*'), value.contains('/')) {
+        (true, true, _) => None,
+        (false, false, false) => Some(Key::Exact([value, "/"].concat().into_bytes().into())),
+        _ => StringPattern::parse(value).key(),
+    }
 }
 
 impl Field {
+    /// Whether rules can be filed by it.
+    fn is_indexed(&self) -> bool {
+        !matches!(
+            self,
+            Field::TrustDomain
+                | Field::DirectAddress
+                | Field::RemoteAddress
+                | Field::LocalAddress
+                | Field::Metadata(_)
+        )
+    }
+
     /// Why the field cannot be used in this policy, or under this host.
     fn unusable(&self, scope: &Scope<'_>) -> Option<&'static str> {
         match self {
@@ -169,114 +302,5 @@ impl Field {
             ),
             _ => None,
         }
-    }
-
-    /// Why a value can never match, although it may be written.
-    fn never_matches(&self, value: &str) -> Option<&'static str> {
-        match self {
-            Field::Principal if value.contains("spiffe://") => Some("principals are written without spiffe://"),
-            Field::Path if value.contains(['?', '#']) => Some("paths are compared without query and fragment"),
-            _ => None,
-        }
-    }
-
-    fn test(&self, values: &[String], scope: &Scope<'_>, at: &mut At) -> Option<Test> {
-        Some(match self {
-            Field::Principal => Test::Principal(principals(values, scope).collect()),
-            Field::Namespace => Test::Namespace(values.iter().map(|value| NamespacePattern::parse(value)).collect()),
-            Field::ServiceAccount => Test::ServiceAccount(each(values, at, |value, at| {
-                ServiceAccountPattern::parse(value, scope.namespace, at)
-            })?),
-            Field::TrustDomain => {
-                each(values, at, TrustDomainPattern::parse)?;
-                let expanded = values.iter().flat_map(|value| scope.domains.expand_trust_domain(value));
-                Test::TrustDomain(expanded.map(|value| TrustDomainPattern::parse(&value, at)).collect::<Option<_>>()?)
-            }
-            Field::DirectAddress => Test::DirectAddress(AddressBlocks::parse(values, at)?.into()),
-            Field::RemoteAddress => Test::RemoteAddress(AddressBlocks::parse(values, at)?.into()),
-            Field::LocalAddress => Test::LocalAddress(AddressBlocks::parse(values, at)?.into()),
-            Field::RequestPrincipal => {
-                Test::RequestPrincipal(values.iter().map(|value| RequestPrincipalPattern::parse(value)).collect())
-            }
-            Field::Host => Test::Host(values.iter().map(|value| HostPattern::parse(value)).collect()),
-            Field::Method => Test::Method(patterns(values)),
-            Field::Path => Test::Path(each(values, at, PathPattern::parse)?),
-            Field::Port => Test::Port(each(values, at, port)?),
-            Field::ServerName => Test::ServerName(patterns(values)),
-            Field::Header(name) => Test::Header(named(name, patterns(values))),
-            Field::Claim(path) => Test::Claim(named(path, patterns(values))),
-            Field::Metadata(path) => {
-                Test::Metadata(named(path, values.iter().map(|value| metadata_pattern(value)).collect()))
-            }
-        })
-    }
-
-    /// What an index can look up for the values; `None` when for one of them it can look up nothing.
-    fn keys(&self, values: &[String], scope: &Scope<'_>) -> Option<http_match::Term<Attribute>> {
-        let attribute = match self {
-            Field::Principal => Attribute::Principal,
-            Field::Namespace => Attribute::Namespace,
-            Field::ServiceAccount => Attribute::ServiceAccount,
-            Field::RequestPrincipal => Attribute::RequestPrincipal,
-            Field::Host => Attribute::Host,
-            Field::Method => Attribute::Method,
-            Field::Path => Attribute::Path,
-            Field::Port => Attribute::Port,
-            Field::ServerName => Attribute::ServerName,
-            Field::Header(name) => Attribute::Header(name.clone()),
-            Field::Claim(path) => Attribute::Claim(path.clone()),
-            Field::TrustDomain
-            | Field::DirectAddress
-            | Field::RemoteAddress
-            | Field::LocalAddress
-            | Field::Metadata(_) => return None,
-        };
-        let keys = match self {
-            Field::Principal => principals(values, scope).map(|pattern| pattern.key()).collect(),
-            _ => values.iter().map(|value| self.key(value, scope)).collect::<Option<_>>(),
-        };
-        Some((attribute, keys?))
-    }
-
-    fn key(&self, value: &str, scope: &Scope<'_>) -> Option<Key> {
-        let exact = |text: String| Some(Key::Exact(text.into_bytes().into()));
-        match self {
-            Field::Namespace => NamespacePattern::parse(value).key(),
-            Field::ServiceAccount if value.contains('/') => exact(value.to_owned()),
-            Field::ServiceAccount => exact(format!("{}/{value}", scope.namespace)),
-            // Looked up as issuer/subject. Only an outer star is a wildcard, and two are more than one key can say.
-            Field::RequestPrincipal if value.starts_with('*') && value.ends_with('*') => None,
-            Field::RequestPrincipal if !value.contains('/') && !value.starts_with('*') && !value.ends_with('*') => {
-                exact(format!("{value}/"))
-            }
-            Field::Host => HostPattern::parse(value).key(),
-            // The template was read before: here it has no fault.
-            Field::Path => PathPattern::parse(value, &mut At::root())?.key(),
-            _ => StringPattern::parse(value).key(),
-        }
-    }
-}
-
-/// A principal's patterns: one for each trust domain that stands for its own.
-fn principals(values: &[String], scope: &Scope<'_>) -> impl Iterator<Item = PrincipalPattern> {
-    values.iter().flat_map(|value| scope.domains.expand_principal(value)).map(|value| PrincipalPattern::parse(&value))
-}
-
-fn named<N: ?Sized, P>(name: &Rc<N>, patterns: Box<[P]>) -> Box<Named<N, P>> {
-    Box::new(Named { name: name.clone(), patterns })
-}
-
-fn metadata_pattern(value: &str) -> MetadataPattern {
-    match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
-        Some(item) => MetadataPattern { list: true, pattern: StringPattern::parse(item) },
-        None => MetadataPattern { list: false, pattern: StringPattern::parse(value) },
-    }
-}
-
-fn port(value: &str, at: &mut At) -> Option<u16> {
-    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-    match value.parse::<u16>() {
-        Ok(port) if digits => Some(port),
-        _ => at.fault(format_args!("{value:?}"), "expected a port from 0 to 65535"),
     }
 }

@@ -1,49 +1,33 @@
-//! Which rules a request can match at all: rules are filed by attributes, so that ten thousand cost no more than ten.
+//! Which rules a request can match at all: rules are filed by their fields, so that ten thousand cost no more than ten.
 
 use crate::attributes::{Attributes, Unavailable};
-use crate::claims::Value;
+use crate::field::Field;
 use crate::rule::Rule;
 use http_match::{CandidateIndex, CandidateIndexBuilder, Term, namespaces};
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
-use std::rc::Rc;
-
-/// An attribute that rules are filed by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Attribute {
-    Principal,
-    Namespace,
-    ServiceAccount,
-    RequestPrincipal,
-    Host,
-    Method,
-    Path,
-    Port,
-    ServerName,
-    Header(Rc<str>),
-    Claim(Rc<[String]>),
-}
 
 /// Rules of which any may match.
 #[derive(Debug)]
 pub(crate) struct RuleSet {
-    rules: Box<[Rule]>,
-    index: CandidateIndex<Attribute>,
+    rules: Vec<Rule>,
+    index: CandidateIndex<Field>,
 }
 
 /// Collects a [`RuleSet`].
 #[derive(Debug, Default)]
 pub(crate) struct RuleSetBuilder {
     rules: Vec<Rule>,
-    index: CandidateIndexBuilder<Attribute>,
+    index: CandidateIndexBuilder<Field>,
 }
 
 impl RuleSetBuilder {
     /// Adds a rule, with what an index can look up for it.
-    pub(crate) fn push(&mut self, rule: Rule, mut keys: Vec<Term<Attribute>>) {
+    pub(crate) fn push(&mut self, rule: Rule, mut keys: Vec<Term<Field>>) {
         // There are few methods and ports: filing by them helps only where there is nothing better, and costs memory.
-        if keys.iter().any(|(attribute, _)| is_selective(attribute)) {
-            keys.retain(|(attribute, _)| is_selective(attribute));
+        let selective = |field: &Field| !matches!(field, Field::Method | Field::Port);
+        if keys.iter().any(|(field, _)| selective(field)) {
+            keys.retain(|(field, _)| selective(field));
         }
         if let Ok(id) = u32::try_from(self.rules.len()) {
             self.index.add(id, keys);
@@ -53,12 +37,8 @@ impl RuleSetBuilder {
 
     /// Builds the set.
     pub(crate) fn build(self) -> RuleSet {
-        RuleSet { rules: self.rules.into(), index: self.index.build() }
+        RuleSet { rules: self.rules, index: self.index.build() }
     }
-}
-
-fn is_selective(attribute: &Attribute) -> bool {
-    !matches!(attribute, Attribute::Method | Attribute::Port)
 }
 
 impl RuleSet {
@@ -80,11 +60,12 @@ impl RuleSet {
         if self.is_empty() {
             return Ok(None);
         }
+        // The two closures never run within each other; the cells are for the compiler.
         let attributes = RefCell::new(attributes);
         let (failure, found) = (Cell::new(None), Cell::new(None));
-        let lookup = |attribute: &Attribute, sink: &mut dyn FnMut(&[u8])| {
+        let lookup = |field: &Field, sink: &mut dyn FnMut(&[u8])| {
             if let Ok(mut attributes) = attributes.try_borrow_mut()
-                && let Err(error) = values(attribute, &mut attributes, sink)
+                && let Err(error) = values(field, &mut attributes, sink)
             {
                 failure.set(Some(error));
             }
@@ -108,35 +89,52 @@ impl RuleSet {
     }
 }
 
-/// Hands every value that the request has for an attribute to `sink`.
+/// Hands every value that rules can be filed by, and that the request has for a field, to `sink`.
 fn values(
-    attribute: &Attribute,
+    field: &Field,
     attributes: &mut Attributes<'_>,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), Unavailable> {
-    match attribute {
-        Attribute::Principal => attributes.peer()?.into_iter().flat_map(|peer| peer.ids()).for_each(sink),
-        Attribute::Namespace => {
-            attributes.peer()?.into_iter().flat_map(|peer| peer.ids()).flat_map(namespaces).for_each(sink);
+    match field {
+        Field::Principal | Field::Namespace | Field::ServiceAccount => {
+            for id in attributes.peer()?.into_iter().flat_map(|peer| peer.ids()) {
+                match field {
+                    Field::Principal => sink(id),
+                    Field::Namespace => namespaces(id).for_each(&mut *sink),
+                    _ => service_accounts(id, sink),
+                }
+            }
         }
-        Attribute::ServiceAccount => {
-            attributes.peer()?.into_iter().flat_map(|peer| peer.ids()).for_each(|id| service_accounts(id, sink));
-        }
-        Attribute::RequestPrincipal => {
+        Field::RequestPrincipal => {
             if let Some((issuer, subject)) = attributes.request_principal()? {
                 sink([issuer, "/", subject].concat().as_bytes());
             }
         }
-        Attribute::Host => attributes.authority()?.into_iter().for_each(sink),
-        Attribute::Method => attributes.headers()?.values(":method").for_each(sink),
-        Attribute::Path => sink(attributes.path()?),
-        Attribute::Port => attributes.local_port()?.into_iter().for_each(|port| sink(port.to_string().as_bytes())),
-        Attribute::ServerName => attributes.server_name()?.into_iter().for_each(sink),
-        Attribute::Header(name) => attributes.headers()?.values(name).for_each(sink),
-        Attribute::Claim(path) => {
-            let value = attributes.claims()?.and_then(|claims| claims.at(path));
-            value.into_iter().flat_map(Value::texts).for_each(|text| sink(text.as_bytes()));
+        Field::Host => attributes.authority()?.into_iter().for_each(sink),
+        Field::Method => attributes.headers()?.values(":method").for_each(sink),
+        Field::Path => sink(attributes.path()?),
+        Field::Port => {
+            if let Some(port) = attributes.local_port()? {
+                sink(port.to_string().as_bytes());
+            }
         }
+        Field::ServerName => attributes.server_name()?.into_iter().for_each(sink),
+        Field::Header(name) => {
+            attributes.headers()?.values(name.first().map_or("", String::as_str)).for_each(sink);
+        }
+        Field::Claim(path) => {
+            if let Some(value) = attributes.claims()?.and_then(|claims| claims.at(path)) {
+                value.any_text(&mut |text| {
+                    sink(text.as_bytes());
+                    false
+                });
+            }
+        }
+        Field::TrustDomain
+        | Field::DirectAddress
+        | Field::RemoteAddress
+        | Field::LocalAddress
+        | Field::Metadata(_) => {}
     }
     Ok(())
 }

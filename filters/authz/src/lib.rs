@@ -22,6 +22,7 @@ mod field;
 mod filter;
 mod index;
 mod operation;
+mod pattern;
 mod peer;
 mod rule;
 mod source;

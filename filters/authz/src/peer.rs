@@ -3,7 +3,6 @@
 //! Envoy's own property for them gives only the first one, and a second one could then slip past a DENY rule. So the
 //! certificate itself is read, which Envoy does give, and each certificate only once.
 
-use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// The URI SANs of one certificate, in order.
@@ -40,27 +39,34 @@ impl Peer {
 /// Peers by the SHA-256 digest of their certificate: equal digests mean equal certificates, whatever the connection.
 #[derive(Debug, Default)]
 pub struct PeerCache {
-    peers: FxHashMap<Box<[u8]>, Rc<Peer>>,
+    /// Each digest has one place. A digest is spread evenly as it is: no hash is needed to find the place.
+    places: Vec<Option<(Box<[u8]>, Rc<Peer>)>>,
 }
 
 /// Certificates remembered. A workload seldom has more clients between two rotations of their certificates.
-const MOST_PEERS: usize = 1024;
+const PLACES: usize = 1024;
 
 impl PeerCache {
     /// The peer with the certificate of this digest, if it was seen before.
     pub fn get(&self, digest: &[u8]) -> Option<Rc<Peer>> {
-        self.peers.get(digest).cloned()
+        let (known, peer) = self.places.get(place(digest))?.as_ref()?;
+        (known.as_ref() == digest).then(|| peer.clone())
     }
 
-    /// Remembers a peer. A full cache starts anew.
-    pub fn insert(&mut self, digest: Vec<u8>, peer: Peer) -> Rc<Peer> {
-        if self.peers.len() >= MOST_PEERS {
-            self.peers.clear();
-        }
+    /// Remembers a peer, instead of whichever had its place.
+    pub fn insert(&mut self, digest: &[u8], peer: Peer) -> Rc<Peer> {
         let peer = Rc::new(peer);
-        self.peers.insert(digest.into(), peer.clone());
+        self.places.resize(PLACES, None);
+        if let Some(place) = self.places.get_mut(place(digest)) {
+            *place = Some((digest.into(), peer.clone()));
+        }
         peer
     }
+}
+
+/// From the first bytes of a digest, whether as hexadecimal digits or as bytes.
+fn place(digest: &[u8]) -> usize {
+    digest.iter().take(4).fold(0, |place, &byte| place * 31 + usize::from(byte)) % PLACES
 }
 
 fn percent_decoded(text: &[u8]) -> Vec<u8> {
@@ -233,13 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_starts_anew() {
+    fn a_cache_never_mixes_certificates_up() {
         let mut cache = PeerCache::default();
-        for i in 0..=MOST_PEERS {
-            cache.insert(i.to_string().into_bytes(), Peer::new(["spiffe://td/ns/a/sa/b"]));
+        assert_eq!(cache.get(b"0"), None);
+        for i in 0..3 * PLACES {
+            let digest = format!("{i:064x}").chars().rev().collect::<String>();
+            cache.insert(digest.as_bytes(), Peer::new([digest.as_bytes()]));
+            assert_eq!(cache.get(digest.as_bytes()).unwrap().ids().next(), Some(digest.as_bytes()));
         }
-        assert!(cache.get(b"0").is_none());
-        assert!(cache.get(MOST_PEERS.to_string().as_bytes()).is_some());
+        let kept = cache.places.iter().flatten().count();
+        assert!(kept > PLACES / 8, "{kept}");
+        for (digest, peer) in cache.places.iter().flatten() {
+            assert_eq!(peer.ids().next(), Some(digest.as_ref()));
+        }
     }
 
     #[test]

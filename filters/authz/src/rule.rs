@@ -1,13 +1,10 @@
-//! One compiled rule: who, to what, under which conditions; and the tests it is made of.
+//! One compiled rule: who, to what, under which conditions; and the terms it is made of.
 
 use crate::attributes::{Attributes, Unavailable};
 use crate::claims::Value;
-use http_match::{
-    AddressBlocks, HostPattern, NamespacePattern, PathPattern, PrincipalPattern, RequestPrincipalPattern,
-    ServiceAccountPattern, StringPattern, TrustDomainPattern,
-};
+use crate::field::Field;
+use crate::pattern::Pattern;
 use std::net::IpAddr;
-use std::rc::Rc;
 
 /// A compiled rule.
 #[derive(Debug)]
@@ -27,58 +24,15 @@ pub(crate) struct Rule {
 /// Terms that must all hold.
 pub(crate) type Clause = Box<[Term]>;
 
-/// One test, or its opposite.
+/// Holds when the field has a value that one of the patterns matches; an absent attribute has none.
 #[derive(Debug)]
 pub(crate) struct Term {
-    /// Whether it holds when the test does not: the `not…` fields.
+    /// Holds in the opposite case instead: the `not…` fields.
     pub(crate) negated: bool,
-    /// The test.
-    pub(crate) test: Test,
-}
-
-/// Whether an attribute matches one of several values. An absent attribute matches none.
-#[derive(Debug)]
-pub(crate) enum Test {
-    Principal(Box<[PrincipalPattern]>),
-    Namespace(Box<[NamespacePattern]>),
-    ServiceAccount(Box<[ServiceAccountPattern]>),
-    TrustDomain(Box<[TrustDomainPattern]>),
-    DirectAddress(Box<AddressBlocks>),
-    RemoteAddress(Box<AddressBlocks>),
-    LocalAddress(Box<AddressBlocks>),
-    RequestPrincipal(Box<[RequestPrincipalPattern]>),
-    Host(Box<[HostPattern]>),
-    Method(Box<[StringPattern]>),
-    Path(Box<[PathPattern]>),
-    Port(Box<[u16]>),
-    ServerName(Box<[StringPattern]>),
-    Header(Box<Named<str, StringPattern>>),
-    Claim(Box<Named<[String], StringPattern>>),
-    Metadata(Box<Named<[String], MetadataPattern>>),
-}
-
-/// Values of an attribute that has a name of its own.
-#[derive(Debug)]
-pub(crate) struct Named<N: ?Sized, P> {
-    pub(crate) name: Rc<N>,
-    pub(crate) patterns: Box<[P]>,
-}
-
-/// A value of a metadata condition: for a text, or (`[…]`) for the elements of a list.
-#[derive(Debug)]
-pub(crate) struct MetadataPattern {
-    pub(crate) list: bool,
-    pub(crate) pattern: StringPattern,
-}
-
-impl MetadataPattern {
-    fn matches(&self, value: &Value) -> bool {
-        let matches = |text: &str| self.pattern.matches(text.as_bytes(), false);
-        match self.list {
-            true => value.list().iter().filter_map(Value::text).any(matches),
-            false => value.text().is_some_and(matches),
-        }
-    }
+    /// What is compared.
+    pub(crate) field: Field,
+    /// What it is compared with.
+    pub(crate) patterns: Box<[Pattern]>,
 }
 
 /// A part of a rule.
@@ -127,70 +81,64 @@ fn any(clauses: &[Clause], attributes: &mut Attributes<'_>) -> Result<bool, Unav
 
 fn all(clause: &[Term], attributes: &mut Attributes<'_>) -> Result<bool, Unavailable> {
     for term in clause {
-        if term.test.matches(attributes)? == term.negated {
+        if term.matches(attributes)? == term.negated {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-impl Test {
+impl Term {
     fn matches(&self, attributes: &mut Attributes<'_>) -> Result<bool, Unavailable> {
-        Ok(match self {
-            Test::Principal(values) => any_id(attributes, |id| values.iter().any(|value| value.matches(id)))?,
-            Test::Namespace(values) => any_id(attributes, |id| values.iter().any(|value| value.matches(id)))?,
-            Test::ServiceAccount(values) => any_id(attributes, |id| values.iter().any(|value| value.matches(id)))?,
-            Test::TrustDomain(values) => any_id(attributes, |id| values.iter().any(|value| value.matches(id)))?,
-            Test::DirectAddress(blocks) => contain(blocks, attributes.direct_address()?),
-            Test::RemoteAddress(blocks) => contain(blocks, attributes.remote_address()?),
-            Test::LocalAddress(blocks) => contain(blocks, attributes.local_address()?),
-            Test::RequestPrincipal(values) => attributes.request_principal()?.is_some_and(|(issuer, subject)| {
-                values.iter().any(|value| value.matches(issuer.as_bytes(), subject.as_bytes()))
+        Ok(match &self.field {
+            // All URI SANs are the peer's identity, not only the first.
+            Field::Principal | Field::Namespace | Field::ServiceAccount | Field::TrustDomain => {
+                attributes.peer()?.is_some_and(|peer| peer.ids().any(|id| self.one_matches(id)))
+            }
+            Field::DirectAddress => self.contains(attributes.direct_address()?),
+            Field::RemoteAddress => self.contains(attributes.remote_address()?),
+            Field::LocalAddress => self.contains(attributes.local_address()?),
+            Field::RequestPrincipal => attributes.request_principal()?.is_some_and(|(issuer, subject)| {
+                self.patterns.iter().any(|pattern| pattern.matches_request_principal(issuer, subject))
             }),
-            Test::Host(values) => {
-                let authority = attributes.authority()?;
-                authority.is_some_and(|authority| values.iter().any(|value| value.matches_lower(authority)))
+            Field::Host => attributes.authority()?.is_some_and(|authority| self.one_matches(authority)),
+            Field::Method => self.header_matches(":method", attributes)?,
+            Field::Path => self.one_matches(attributes.path()?),
+            Field::Port => {
+                let port = attributes.local_port()?;
+                port.is_some_and(|port| self.patterns.iter().any(|pattern| pattern.is_port(port)))
             }
-            Test::Method(values) => any_header(":method", values, attributes)?,
-            Test::Path(values) => {
-                let path = attributes.path()?;
-                values.iter().any(|value| value.matches(path))
+            Field::ServerName => attributes.server_name()?.is_some_and(|name| self.one_matches(name)),
+            Field::Header(name) => self.header_matches(name.first().map_or("", String::as_str), attributes)?,
+            Field::Claim(path) => {
+                let value = attributes.claims()?.and_then(|claims| claims.at(path));
+                value.is_some_and(|value| value.any_text(&mut |text| self.one_matches(text.as_bytes())))
             }
-            Test::Port(ports) => attributes.local_port()?.is_some_and(|port| ports.contains(&port)),
-            Test::ServerName(values) => attributes.server_name()?.is_some_and(|name| any_text(values, name)),
-            Test::Header(header) => any_header(&header.name, &header.patterns, attributes)?,
-            Test::Claim(claim) => {
-                let value = attributes.claims()?.and_then(|claims| claims.at(&claim.name));
-                let mut texts = value.into_iter().flat_map(Value::texts);
-                texts.any(|text| any_text(&claim.patterns, text.as_bytes()))
-            }
-            Test::Metadata(metadata) => {
-                let value = attributes.metadata()?.and_then(|all| all.at(&metadata.name));
-                value.is_some_and(|value| metadata.patterns.iter().any(|pattern| pattern.matches(value)))
+            Field::Metadata(path) => {
+                let value = attributes.metadata()?.and_then(|all| all.at(path));
+                value.is_some_and(|value| self.metadata_matches(value))
             }
         })
     }
-}
 
-/// Whether one of the peer's ids matches: all URI SANs are its identity, not only the first.
-fn any_id(attributes: &mut Attributes<'_>, matches: impl FnMut(&[u8]) -> bool) -> Result<bool, Unavailable> {
-    Ok(attributes.peer()?.is_some_and(|peer| peer.ids().any(matches)))
-}
+    fn one_matches(&self, value: &[u8]) -> bool {
+        let empty_is_present = matches!(self.field, Field::Header(_) | Field::Method | Field::Host);
+        self.patterns.iter().any(|pattern| pattern.matches(value, empty_is_present))
+    }
 
-/// Whether one value of a header matches. Each is tested by itself: joined, `a` and `b` would be neither.
-fn any_header(
-    name: &str,
-    patterns: &[StringPattern],
-    attributes: &mut Attributes<'_>,
-) -> Result<bool, Unavailable> {
-    let mut values = attributes.headers()?.values(name);
-    Ok(values.any(|value| patterns.iter().any(|pattern| pattern.matches(value, true))))
-}
+    /// Each value is tested by itself: joined, `a` and `b` would be neither.
+    fn header_matches(&self, name: &str, attributes: &mut Attributes<'_>) -> Result<bool, Unavailable> {
+        Ok(attributes.headers()?.values(name).any(|value| self.one_matches(value)))
+    }
 
-fn any_text(patterns: &[StringPattern], text: &[u8]) -> bool {
-    patterns.iter().any(|pattern| pattern.matches(text, false))
-}
+    fn metadata_matches(&self, value: &Value) -> bool {
+        self.patterns.iter().any(|pattern| match pattern {
+            Pattern::Item(item) => value.any_item(&mut |text| item.matches(text.as_bytes(), false)),
+            pattern => value.text().is_some_and(|text| pattern.matches(text.as_bytes(), false)),
+        })
+    }
 
-fn contain(blocks: &AddressBlocks, address: Option<IpAddr>) -> bool {
-    address.is_some_and(|address| blocks.contains(address))
+    fn contains(&self, address: Option<IpAddr>) -> bool {
+        address.is_some_and(|address| self.patterns.iter().any(|pattern| pattern.contains(address)))
+    }
 }

@@ -15,6 +15,8 @@
 mod action;
 mod capabilities;
 mod chain;
+mod format_string;
+mod header_operations;
 mod headers;
 mod policy_table;
 mod root;
@@ -26,6 +28,8 @@ pub use capabilities::{
     StreamId,
 };
 pub use chain::{Chain, Configure, Filter};
+pub use format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRenderer};
+pub use header_operations::{Captured, HeaderOperations, HeaderOperationsConfig, HeadersConfig, check_authority};
 pub use headers::Headers;
 pub use policy_table::{PolicyId, PolicyTable, ROUTE_PROPERTY, Rule, destination_port};
 pub use root::Root;

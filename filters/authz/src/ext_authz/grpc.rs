@@ -1,7 +1,7 @@
 //! ext_authz over gRPC: the request as an `AttributeContext`, the answer as a `CheckResponse`.
 
 use super::messages::{
-    Address, AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValueOption, HttpRequest,
+    Address, AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderEntry, HeaderValueOption, HttpRequest,
     OkHttpResponse, Peer, Request, SocketAddress, Timestamp,
 };
 use super::{Change, Changes, How, Outcome, removable};
@@ -9,7 +9,6 @@ use crate::attributes::{Facts, Surroundings, Unavailable, property};
 use filter_api::{HeaderEdit, LocalReply};
 use http_match::HeaderList;
 use prost::Message;
-use std::collections::BTreeMap;
 
 /// The encoded `CheckRequest` about a request.
 ///
@@ -66,15 +65,14 @@ fn timestamp(nanos: &[u8]) -> Option<Timestamp> {
 
 fn http_request(list: &HeaderList) -> HttpRequest {
     let first = |name| utf8(list.get(name).unwrap_or_default());
-    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    let mut headers: Vec<HeaderEntry> = Vec::with_capacity(list.len());
     for (name, value) in list.iter() {
+        let (key, value) = (utf8(name), utf8(value));
         // Every value is told: a provider that saw one of several could be deceived about the others.
-        let value = utf8(value);
-        let known = headers.entry(utf8(name)).or_default();
-        if !known.is_empty() {
-            known.push(',');
+        match headers.iter_mut().find(|entry| entry.key == key) {
+            Some(entry) => entry.value.extend([",", &value]),
+            None => headers.push(HeaderEntry { key, value }),
         }
-        known.push_str(&value);
     }
     let size = list.get("content-length").and_then(|size| std::str::from_utf8(size).ok()?.parse().ok());
     HttpRequest {
@@ -212,7 +210,7 @@ mod tests {
         let list: HeaderList =
             [(":path", &b"/p"[..]), ("x", b"a"), ("x", b"b\xff"), ("content-length", b"7")].into_iter().collect();
         let request = http_request(&list);
-        assert_eq!(request.headers["x"], "a,b!");
+        assert!(request.headers.contains(&HeaderEntry { key: "x".into(), value: "a,b!".into() }));
         assert_eq!((request.path.as_str(), request.size), ("/p", 7));
     }
 

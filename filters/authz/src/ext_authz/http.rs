@@ -2,14 +2,14 @@
 
 use super::{Change, Changes, How, Outcome};
 use filter_api::{HeaderEdit, LocalReply};
-use http_match::HeaderList;
+use http_match::{HeaderList, StringPattern};
 
 /// What is sent to, and taken from, an HTTP provider.
 #[derive(Debug, Default)]
 pub(super) struct HttpCheck {
     pub(super) path_prefix: Box<str>,
     pub(super) included: Names,
-    pub(super) added: Vec<(Box<str>, Box<[u8]>)>,
+    pub(super) added: Vec<(String, String)>,
     pub(super) to_upstream: Names,
     pub(super) to_client_on_deny: Names,
     pub(super) to_client_on_allow: Names,
@@ -17,22 +17,11 @@ pub(super) struct HttpCheck {
 
 /// A list of header names: exact, `pre*` or `*suf`, in any case.
 #[derive(Debug, Default)]
-pub(super) struct Names(pub(super) Vec<NamePattern>);
-
-#[derive(Debug)]
-pub(super) enum NamePattern {
-    Exact(Box<[u8]>),
-    Prefix(Box<[u8]>),
-    Suffix(Box<[u8]>),
-}
+pub(super) struct Names(pub(super) Vec<StringPattern>);
 
 impl Names {
     fn contain(&self, name: &[u8]) -> bool {
-        self.0.iter().any(|pattern| match pattern {
-            NamePattern::Exact(exact) => name == exact.as_ref(),
-            NamePattern::Prefix(prefix) => name.starts_with(prefix),
-            NamePattern::Suffix(suffix) => name.ends_with(suffix),
-        })
+        self.0.iter().any(|pattern| pattern.matches(name, false))
     }
 }
 
@@ -67,7 +56,7 @@ impl HttpCheck {
             }
         }
         for (name, value) in &self.added {
-            check.set(name, value);
+            check.set(name, value.as_bytes());
         }
         check
     }
@@ -133,7 +122,7 @@ mod tests {
     use super::*;
 
     fn names(list: &[&str]) -> Names {
-        Names(list.iter().filter_map(|name| super::super::compile::name_pattern(name)).collect())
+        Names(list.iter().map(|name| StringPattern::parse(&name.to_ascii_lowercase())).collect())
     }
 
     fn list(headers: &[(&str, &str)]) -> HeaderList {
@@ -145,7 +134,7 @@ mod tests {
         let check = HttpCheck {
             path_prefix: "/check".into(),
             included: names(&["X-Want-*", "*-id", "connection"]),
-            added: vec![("x-add".into(), b"new"[..].into())],
+            added: vec![("x-add".into(), "new".into())],
             ..HttpCheck::default()
         };
         let request = list(&[

@@ -1,0 +1,329 @@
+//! Envoy's format strings (`%REQ(x-user)%`), as far as a filter can compute them from headers and properties.
+
+use crate::{HostError, ROUTE_PROPERTY, Stream};
+use plugin_config::{At, Quoted};
+
+/// When a format string is rendered: decides what it may speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatPhase {
+    /// While the request headers pass.
+    Request,
+    /// While the response headers pass. Request headers are gone by then: see [`FormatString::capture`].
+    Response,
+}
+
+/// A compiled format string: text, `%%` for a percent sign, and commands. A value that does not exist renders as
+/// nothing, as Envoy has it in headers.
+///
+/// | command | from |
+/// | --- | --- |
+/// | `REQ(name?other):limit`, `REQUEST_HEADER(…)` | the first request header of the name, or of the other name |
+/// | `RESP(name?other):limit`, `RESPONSE_HEADER(…)`, `RESPONSE_CODE` | response headers (response only) |
+/// | `DOWNSTREAM_REMOTE_ADDRESS`, `…_WITHOUT_PORT`, `DOWNSTREAM_REMOTE_PORT` | property `source.address` |
+/// | `DOWNSTREAM_LOCAL_ADDRESS`, `…_WITHOUT_PORT`, `DOWNSTREAM_LOCAL_PORT` | property `destination.address` |
+/// | `PROTOCOL`, `REQUESTED_SERVER_NAME`, `DOWNSTREAM_TLS_VERSION` | properties of request and connection |
+/// | `DOWNSTREAM_PEER_SUBJECT`, `DOWNSTREAM_LOCAL_SUBJECT`, `…_PEER_URI_SAN`, `…_LOCAL_URI_SAN`, `…_PEER_DNS_SAN`, `…_LOCAL_DNS_SAN`, `DOWNSTREAM_PEER_FINGERPRINT_256` | the certificates; of several alternative names the first, which is all a filter can see |
+/// | `ROUTE_NAME` | the route that `header-rules` chose |
+/// | `UPSTREAM_HOST`, `UPSTREAM_CLUSTER`, `UPSTREAM_LOCAL_ADDRESS`, `RESPONSE_CODE_DETAILS` | properties (response only) |
+#[derive(Clone, Debug)]
+pub struct FormatString {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(Box<[u8]>),
+    Command(Command, usize),
+}
+
+#[derive(Clone, Debug)]
+enum Command {
+    RequestHeader(Selector),
+    ResponseHeader(Selector),
+    Property(&'static [&'static str], Part),
+}
+
+/// One header, or another when the first is not there.
+#[derive(Clone, Debug)]
+struct Selector {
+    name: Box<str>,
+    otherwise: Option<Box<str>>,
+}
+
+/// Which part of a property is wanted.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Whole,
+    WithoutPort,
+    Port,
+}
+
+/// Request headers kept for the format strings of the response phase.
+#[derive(Clone, Debug, Default)]
+pub struct CapturedHeaders(Vec<Vec<u8>>);
+
+/// Where rendering finds request headers.
+enum RequestValues<'c> {
+    Stream,
+    Captured(std::slice::Iter<'c, Vec<u8>>),
+}
+
+impl FormatString {
+    /// Compiles a text. Control characters, percent signs that do not pair, and commands that are unknown or cannot be
+    /// computed in this phase are faults.
+    pub fn compile(text: &str, phase: FormatPhase, at: &mut At) -> Option<Self> {
+        if text.bytes().any(|byte| (byte.is_ascii_control() && byte != b'\t') || byte == 0x7F) {
+            return at.fault(Quoted(text), "control characters cannot stand in a header");
+        }
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('%') {
+            literal.push_str(before);
+            if let Some(after) = after.strip_prefix('%') {
+                literal.push('%');
+                rest = after;
+                continue;
+            }
+            let Some((command, after)) = split_command(after) else {
+                return at.fault(Quoted(text), "a % begins a command that no other % ends: write %% for a percent sign");
+            };
+            if !literal.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut literal).into_bytes().into()));
+            }
+            match parse_command(command, phase) {
+                Ok((command, limit)) => pieces.push(Piece::Command(command, limit)),
+                Err(reason) => return at.fault(Quoted(text), format!("%{command}%: {reason}")),
+            }
+            rest = after;
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(literal.into_bytes().into()));
+        }
+        Some(Self { pieces })
+    }
+
+    /// The text, when it holds no command: it renders the same for every stream.
+    pub fn fixed(&self) -> Option<&[u8]> {
+        match self.pieces.as_slice() {
+            [] => Some(b""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// How many request headers a rendering reads.
+    pub fn request_headers(&self) -> usize {
+        self.pieces.iter().filter(|piece| matches!(piece, Piece::Command(Command::RequestHeader(_), _))).count()
+    }
+
+    /// Renders while the request headers pass.
+    ///
+    /// # Errors
+    /// When the host does not give the stream's headers or properties.
+    pub fn render_request(&self, stream: &mut Stream<'_>) -> Result<Vec<u8>, HostError> {
+        self.render(&mut RequestValues::Stream, stream)
+    }
+
+    /// Keeps what [`FormatString::render_response`] will need of the request.
+    ///
+    /// # Errors
+    /// As [`FormatString::render_request`].
+    pub fn capture(&self, stream: &mut Stream<'_>, captured: &mut CapturedHeaders) -> Result<(), HostError> {
+        for piece in &self.pieces {
+            if let Piece::Command(Command::RequestHeader(selector), limit) = piece {
+                let mut value = Vec::new();
+                append(&mut value, selector.request(stream)?, *limit);
+                captured.0.push(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn render(&self, request: &mut RequestValues<'_>, stream: &mut Stream<'_>) -> Result<Vec<u8>, HostError> {
+        let mut out = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text),
+                Piece::Command(command, limit) => append(&mut out, command.value(request, stream)?, *limit),
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Renders several format strings of the response phase, in the order in which they were captured.
+pub struct ResponseRenderer<'c> {
+    request: RequestValues<'c>,
+}
+
+impl<'c> ResponseRenderer<'c> {
+    /// Over what was captured of the request.
+    pub fn new(captured: &'c CapturedHeaders) -> Self {
+        Self { request: RequestValues::Captured(captured.0.iter()) }
+    }
+
+    /// Renders the next one.
+    ///
+    /// # Errors
+    /// When the host does not give the response headers or a property.
+    pub fn render(&mut self, format: &FormatString, stream: &mut Stream<'_>) -> Result<Vec<u8>, HostError> {
+        format.render(&mut self.request, stream)
+    }
+}
+
+impl Command {
+    fn value(
+        &self,
+        request: &mut RequestValues<'_>,
+        stream: &mut Stream<'_>,
+    ) -> Result<Option<Vec<u8>>, HostError> {
+        match self {
+            Self::RequestHeader(selector) => match request {
+                RequestValues::Stream => selector.request(stream),
+                RequestValues::Captured(values) => Ok(values.next().cloned()),
+            },
+            Self::ResponseHeader(selector) => selector.response(stream),
+            Self::Property(path, part) => Ok(stream.property(path)?.map(|value| part.of(value))),
+        }
+    }
+}
+
+impl Selector {
+    fn request(&self, stream: &mut Stream<'_>) -> Result<Option<Vec<u8>>, HostError> {
+        match (stream.request_header(&self.name)?, &self.otherwise) {
+            (None, Some(otherwise)) => stream.request_header(otherwise),
+            (value, _) => Ok(value),
+        }
+    }
+
+    fn response(&self, stream: &mut Stream<'_>) -> Result<Option<Vec<u8>>, HostError> {
+        let headers = stream.response_headers()?;
+        let value = headers.get(&self.name).or_else(|| headers.get(self.otherwise.as_deref()?));
+        Ok(value.map(<[u8]>::to_vec))
+    }
+}
+
+impl Part {
+    /// Of an address: `10.0.0.1:8080`, `[::1]:8080`.
+    fn of(self, mut value: Vec<u8>) -> Vec<u8> {
+        let colon = value.iter().rposition(|&byte| byte == b':');
+        match (self, colon) {
+            (Self::WithoutPort, Some(colon)) => {
+                value.truncate(colon);
+                // Envoy writes an IPv6 address without its brackets when it stands alone.
+                let bare = value.strip_prefix(b"[").and_then(|value| value.strip_suffix(b"]")).map(<[u8]>::to_vec);
+                bare.unwrap_or(value)
+            }
+            (Self::Port, Some(colon)) => value.split_off(colon + 1),
+            (Self::Port, None) => Vec::new(),
+            (Self::Whole, _) | (Self::WithoutPort, None) => value,
+        }
+    }
+}
+
+fn append(out: &mut Vec<u8>, value: Option<Vec<u8>>, limit: usize) {
+    let value = value.unwrap_or_default();
+    out.extend_from_slice(value.get(..limit).unwrap_or(&value));
+}
+
+/// Splits at the percent sign that ends a command; one inside its parentheses does not.
+fn split_command(text: &str) -> Option<(&str, &str)> {
+    let mut inside = false;
+    let end = text.bytes().position(|byte| {
+        match byte {
+            b'(' => inside = true,
+            b')' => inside = false,
+            _ => {}
+        }
+        byte == b'%' && !inside
+    })?;
+    Some((text.get(..end)?, text.get(end + 1..)?))
+}
+
+/// Reads `NAME`, `NAME(argument)` and `NAME(argument):limit`.
+fn parse_command(text: &str, phase: FormatPhase) -> Result<(Command, usize), &'static str> {
+    let (name, argument, limit) = split_parts(text)?;
+    let response_only = |command| match phase {
+        FormatPhase::Request => Err("not known before the response"),
+        FormatPhase::Response => Ok(command),
+    };
+    if let Some((_, path, part)) = PROPERTIES.iter().find(|(known, ..)| *known == name) {
+        let command = Command::Property(path, *part);
+        let command = if RESPONSE_PROPERTIES.contains(&name) { response_only(command)? } else { command };
+        return if argument.is_none() { Ok((command, limit)) } else { Err("takes no argument") };
+    }
+    let command = match (name, argument) {
+        ("REQ" | "REQUEST_HEADER", Some(argument)) => Command::RequestHeader(selector(argument)?),
+        ("RESP" | "RESPONSE_HEADER", Some(argument)) => response_only(Command::ResponseHeader(selector(argument)?))?,
+        ("RESPONSE_CODE", None) => response_only(Command::ResponseHeader(selector(":status")?))?,
+        ("REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER", None) => return Err("a header name is missing"),
+        ("RESPONSE_CODE", Some(_)) => return Err("takes no argument"),
+        _ => return Err("not a command, or one that a filter cannot compute"),
+    };
+    Ok((command, limit))
+}
+
+fn split_parts(text: &str) -> Result<(&str, Option<&str>, usize), &'static str> {
+    let Some((name, rest)) = text.split_once('(') else {
+        return match text.split_once(':') {
+            Some((name, limit)) => Ok((name, None, parse_limit(limit)?)),
+            None => Ok((text, None, usize::MAX)),
+        };
+    };
+    let (argument, rest) = rest.split_once(')').ok_or("a closing parenthesis is missing")?;
+    match rest.strip_prefix(':') {
+        Some(limit) => Ok((name, Some(argument), parse_limit(limit)?)),
+        None if rest.is_empty() => Ok((name, Some(argument), usize::MAX)),
+        None => Err("expected nothing, or :<length>, behind the parenthesis"),
+    }
+}
+
+fn parse_limit(text: &str) -> Result<usize, &'static str> {
+    text.parse::<u32>().map(|limit| limit as usize).map_err(|_| "expected a length behind the colon")
+}
+
+fn selector(argument: &str) -> Result<Selector, &'static str> {
+    let (name, otherwise) = argument.split_once('?').map_or((argument, None), |(name, other)| (name, Some(other)));
+    let name = header_name(name).ok_or("not a header name")?;
+    let otherwise = otherwise.map(|other| header_name(other).ok_or("not a header name behind the ?")).transpose()?;
+    Ok(Selector { name, otherwise })
+}
+
+/// A header name in lower case, a leading colon allowed; `None` when the text is none.
+pub(crate) fn header_name(text: &str) -> Option<Box<str>> {
+    let token = text.strip_prefix(':').unwrap_or(text);
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (!token.is_empty() && token.bytes().all(valid)).then(|| text.to_ascii_lowercase().into())
+}
+
+type PropertyCommand = (&'static str, &'static [&'static str], Part);
+
+const PROPERTIES: [PropertyCommand; 21] = [
+    ("DOWNSTREAM_REMOTE_ADDRESS", &["source", "address"], Part::Whole),
+    ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", &["source", "address"], Part::WithoutPort),
+    ("DOWNSTREAM_REMOTE_PORT", &["source", "address"], Part::Port),
+    ("DOWNSTREAM_LOCAL_ADDRESS", &["destination", "address"], Part::Whole),
+    ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", &["destination", "address"], Part::WithoutPort),
+    ("DOWNSTREAM_LOCAL_PORT", &["destination", "address"], Part::Port),
+    ("PROTOCOL", &["request", "protocol"], Part::Whole),
+    ("REQUESTED_SERVER_NAME", &["connection", "requested_server_name"], Part::Whole),
+    ("DOWNSTREAM_TLS_VERSION", &["connection", "tls_version"], Part::Whole),
+    ("DOWNSTREAM_PEER_SUBJECT", &["connection", "subject_peer_certificate"], Part::Whole),
+    ("DOWNSTREAM_LOCAL_SUBJECT", &["connection", "subject_local_certificate"], Part::Whole),
+    ("DOWNSTREAM_PEER_URI_SAN", &["connection", "uri_san_peer_certificate"], Part::Whole),
+    ("DOWNSTREAM_LOCAL_URI_SAN", &["connection", "uri_san_local_certificate"], Part::Whole),
+    ("DOWNSTREAM_PEER_DNS_SAN", &["connection", "dns_san_peer_certificate"], Part::Whole),
+    ("DOWNSTREAM_LOCAL_DNS_SAN", &["connection", "dns_san_local_certificate"], Part::Whole),
+    ("DOWNSTREAM_PEER_FINGERPRINT_256", &["connection", "sha256_peer_certificate_digest"], Part::Whole),
+    ("ROUTE_NAME", &[ROUTE_PROPERTY], Part::Whole),
+    ("UPSTREAM_HOST", &["upstream", "address"], Part::Whole),
+    ("UPSTREAM_CLUSTER", &["xds", "cluster_name"], Part::Whole),
+    ("UPSTREAM_LOCAL_ADDRESS", &["upstream", "local_address"], Part::Whole),
+    ("RESPONSE_CODE_DETAILS", &["response", "code_details"], Part::Whole),
+];
+
+/// Those of [`PROPERTIES`] that exist only once there is a response.
+const RESPONSE_PROPERTIES: [&str; 4] =
+    ["UPSTREAM_HOST", "UPSTREAM_CLUSTER", "UPSTREAM_LOCAL_ADDRESS", "RESPONSE_CODE_DETAILS"];
