@@ -100,8 +100,9 @@ impl Envoy {
             each.push(self.runtime.block_on(exchange(&mut client, port, tls, request, &mark)));
             marks.push(mark);
         }
+        self.settle();
         for (observed, mark) in each.iter_mut().zip(&marks) {
-            observed.arrived = self.arrived(request, mark);
+            observed.arrived = self.upstream.take(mark);
         }
         let log = self.lines_since(logged, &request.expect.log);
         let after = self.metrics(request);
@@ -109,22 +110,17 @@ impl Envoy {
         Outcome { each, metrics: metrics.collect(), log, lateness: LATENESS }
     }
 
-    /// What arrived for one request. Copies come in their own time: those that are expected are waited for, and where
-    /// none is expected a moment passes in which one could come.
-    fn arrived(&self, request: &Request, mark: &str) -> Vec<Arrived> {
-        let Some(expected) = &request.expect.mirrors else {
-            if request.expect.shares.iter().any(|share| share.of.mirror.is_some()) && mark.ends_with('0') {
-                pause();
+    /// Waits until no request is on its way to an upstream. Copies are under way before the client has its answer, so
+    /// whatever will arrive has arrived then.
+    fn settle(&self) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            let active = self.get("/stats?filter=upstream_rq_active").unwrap_or_default();
+            if !active.is_empty() && active.lines().all(|line| line.ends_with(": 0")) {
+                return;
             }
-            return self.upstream.take(mark);
-        };
-        let primary = usize::from(!matches!(request.expect.upstream, Some(crate::case_file::Upstream::None(_))));
-        let end = Instant::now() + Duration::from_secs(if expected.is_empty() { 0 } else { 5 });
-        while Instant::now() < end && self.upstream.count(mark) < expected.len() + primary {
             pause();
         }
-        pause();
-        self.upstream.take(mark)
     }
 
     fn metrics(&self, request: &Request) -> BTreeMap<String, i64> {

@@ -60,11 +60,6 @@ impl FakeUpstream {
         }
     }
 
-    /// How many requests of a case have arrived.
-    pub fn count(&self, case: &str) -> usize {
-        self.shared.lock().map_or(0, |shared| shared.arrived.get(case).map_or(0, Vec::len))
-    }
-
     /// Takes the requests of a case.
     pub fn take(&self, case: &str) -> Vec<Arrived> {
         self.shared.lock().map(|mut shared| shared.arrived.remove(case).unwrap_or_default()).unwrap_or_default()

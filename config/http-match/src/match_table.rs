@@ -60,12 +60,17 @@ impl MatchTableBuilder {
         }
     }
 
-    /// Builds the index.
+    /// Builds the index, for tables of which only the first match counts.
     pub fn build(mut self) -> MatchTable {
         // Nothing behind a clause that matches everything can be reached.
         if let Some(end) = self.clauses.iter().position(|clause| clause.conditions.is_catch_all()) {
             self.clauses.truncate(end + 1);
         }
+        self.build_sequence()
+    }
+
+    /// Builds the index, for tables that are searched on behind a match: see [`MatchTable::find_from`].
+    pub fn build_sequence(self) -> MatchTable {
         let mut index = CandidateIndexBuilder::new();
         for (id, clause) in self.clauses.iter().enumerate() {
             if let Ok(id) = u32::try_from(id) {
@@ -109,7 +114,12 @@ impl MatchTable {
     /// What every request finds, when that is known without looking at it: the table is empty, or its first clause
     /// matches everything.
     pub fn fixed(&self) -> Option<Option<Found>> {
-        match self.clauses.first() {
+        self.fixed_from(0)
+    }
+
+    /// As [`MatchTable::fixed`], of what stands at and behind an entry.
+    pub fn fixed_from(&self, entry: usize) -> Option<Option<Found>> {
+        match self.clauses.get(self.clauses.partition_point(|clause| clause.entry < entry)) {
             None => Some(None),
             Some(clause) if clause.conditions.is_catch_all() => Some(Some(clause.found())),
             Some(_) => None,
@@ -118,10 +128,17 @@ impl MatchTable {
 
     /// The first entry that matches, and its first clause that does.
     pub fn find(&self, request: &Request<'_>) -> Option<Found> {
+        self.find_from(0, request)
+    }
+
+    /// The first entry at or behind `entry` that matches: one after the other finds all of them, where the table was
+    /// built by [`MatchTableBuilder::build_sequence`].
+    pub fn find_from(&self, entry: usize, request: &Request<'_>) -> Option<Found> {
         let mut found = None;
+        let fits = |clause: &&Clause| clause.entry >= entry && clause.conditions.matches(request);
         let _ = self.index.candidates(
             |attribute, each| attribute_values(request, attribute, each),
-            |id| match self.clauses.get(id as usize).filter(|clause| clause.conditions.matches(request)) {
+            |id| match self.clauses.get(id as usize).filter(fits) {
                 Some(clause) => {
                     found = Some(clause.found());
                     ControlFlow::Break(())

@@ -252,14 +252,15 @@ fn parse_command(text: &str, phase: FormatPhase) -> Result<(Command, usize), &'s
     if let Some((_, path, part)) = PROPERTIES.iter().find(|(known, ..)| *known == name) {
         let command = Command::Property(path, *part);
         let command = if RESPONSE_PROPERTIES.contains(&name) { response_only(command)? } else { command };
-        return if argument.is_none() { Ok((command, limit)) } else { Err("takes no argument") };
+        let bare = argument.is_none() && limit == usize::MAX;
+        return if bare { Ok((command, limit)) } else { Err("takes no argument and no length") };
     }
     let command = match (name, argument) {
         ("REQ" | "REQUEST_HEADER", Some(argument)) => Command::RequestHeader(selector(argument)?),
         ("RESP" | "RESPONSE_HEADER", Some(argument)) => response_only(Command::ResponseHeader(selector(argument)?))?,
         ("RESPONSE_CODE", None) => response_only(Command::ResponseHeader(selector(":status")?))?,
         ("REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER", None) => return Err("a header name is missing"),
-        ("RESPONSE_CODE", Some(_)) => return Err("takes no argument"),
+        ("RESPONSE_CODE", Some(_)) => return Err("takes no argument and no length"),
         _ => return Err("not a command, or one that a filter cannot compute"),
     };
     Ok((command, limit))
@@ -292,7 +293,7 @@ fn selector(argument: &str) -> Result<Selector, &'static str> {
 }
 
 /// A header name in lower case, a leading colon allowed; `None` when the text is none.
-pub(crate) fn header_name(text: &str) -> Option<Box<str>> {
+pub fn header_name(text: &str) -> Option<Box<str>> {
     let token = text.strip_prefix(':').unwrap_or(text);
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     (!token.is_empty() && token.bytes().all(valid)).then(|| text.to_ascii_lowercase().into())

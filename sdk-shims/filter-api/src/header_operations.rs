@@ -71,8 +71,10 @@ impl HeaderOperations {
         let mut authority = None;
         let request = at.field("request", |at| match &written.request {
             Some(request) => {
-                authority = compile_authority(request, at)?;
-                Level::compile(request, Message::Request, at)
+                let rewrite = compile_authority(request, at);
+                let level = Level::compile(request, Message::Request, at);
+                authority = rewrite?;
+                level
             }
             None => Some(None),
         });
@@ -110,8 +112,15 @@ impl HeaderOperations {
         self.authority.is_some()
     }
 
-    /// How many request headers the changes of requests read, and [`HeaderOperations::capture`].
-    pub fn request_headers_read(&self) -> usize {
+    /// Gives requests this authority, whatever was written about it before. It must have passed [`check_authority`].
+    pub fn with_authority(mut self, authority: &str) -> Self {
+        self.authority = Some(HeaderEdit::Set(":authority".to_owned(), authority.as_bytes().to_vec()));
+        self
+    }
+
+    /// How many request headers are read, one by one unless the map has been fetched: from the second on the map is
+    /// cheaper.
+    fn request_headers_read(&self) -> usize {
         self.request.iter().chain(&self.response).map(Level::request_headers).sum()
     }
 
@@ -125,13 +134,16 @@ impl HeaderOperations {
     /// # Errors
     /// When the host refuses; later changes are not tried then.
     pub fn apply_request(&self, stream: &mut Stream<'_>) -> Result<(), HostError> {
-        if let Some(authority) = &self.authority {
-            rewrite_authority(authority, stream)?;
+        if self.request_headers_read() > 1 {
+            stream.request_headers()?;
         }
         for level in &self.request {
             level.apply(Message::Request, stream, |format, stream| format.render_request(stream))?;
         }
-        Ok(())
+        match &self.authority {
+            Some(authority) => rewrite_authority(authority, stream),
+            None => Ok(()),
+        }
     }
 
     /// Keeps what the response operations need of the request, as it is after its own changes.

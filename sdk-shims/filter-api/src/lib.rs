@@ -28,7 +28,7 @@ pub use capabilities::{
     StreamId,
 };
 pub use chain::{Chain, Configure, Filter};
-pub use format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRenderer};
+pub use format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRenderer, header_name};
 pub use header_operations::{Captured, HeaderOperations, HeaderOperationsConfig, HeadersConfig, check_authority};
 pub use headers::Headers;
 pub use policy_table::{PolicyId, PolicyTable, ROUTE_PROPERTY, Rule, destination_port};

@@ -1,0 +1,149 @@
+//! Which mirrors a request is copied to: a function of draws.
+
+use crate::config::{Mirror, MirrorPolicy};
+use plugin_config::{At, Percent};
+
+/// Compiled mirrors of one route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    mirrors: Vec<(String, Percent)>,
+}
+
+impl Policy {
+    /// Compiles mirrors; every fault is recorded in `at`.
+    pub(crate) fn compile(written: &MirrorPolicy, at: &mut At) -> Option<Self> {
+        let one = written.mirror.as_ref().map(|mirror| at.field("mirror", |at| single(mirror, written, at)));
+        let many = at.field("mirrors", |at| several(&written.mirrors, at));
+        match (one, many?) {
+            (Some(_), many) if !many.is_empty() => {
+                at.field("mirrors", |at| at.fault("both", "mirror is given too: expected one of them"))
+            }
+            (Some(one), _) => Some(Self { mirrors: vec![one?] }),
+            (None, many) if many.is_empty() => at.fault("{}", "expected mirror or mirrors"),
+            (None, mirrors) => match shared_share(written, at)? {
+                None => Some(Self { mirrors }),
+                Some(_) => at.field("mirrorPercentage", |at| {
+                    at.fault("given", "belongs to mirror: give each of mirrors its percentage")
+                }),
+            },
+        }
+    }
+
+    /// Whether any request can be copied.
+    pub(crate) fn can_copy(&self) -> bool {
+        self.mirrors.iter().any(|(_, share)| *share > Percent::NONE)
+    }
+
+    /// The clusters that get a copy. Each mirror draws for itself; a draw that could not matter is not taken.
+    pub fn decide<E>(&self, mut draw: impl FnMut() -> Result<u64, E>) -> Result<Vec<&str>, E> {
+        let mut hit = Vec::new();
+        for (cluster, share) in &self.mirrors {
+            let copied = match *share {
+                Percent::NONE => false,
+                Percent::ALL => true,
+                share => share.hits(draw()?),
+            };
+            if copied {
+                hit.push(cluster.as_str());
+            }
+        }
+        Ok(hit)
+    }
+}
+
+fn single(mirror: &Mirror, written: &MirrorPolicy, at: &mut At) -> Option<(String, Percent)> {
+    if mirror.percentage.is_some() {
+        return at.field("percentage", |at| at.fault("given", "the share of mirror is mirrorPercentage, beside it"));
+    }
+    let cluster = cluster(mirror, at);
+    let share = shared_share(written, at)?;
+    Some((cluster?, share.unwrap_or(Percent::ALL)))
+}
+
+fn several(mirrors: &[Mirror], at: &mut At) -> Option<Vec<(String, Percent)>> {
+    let mut compiled = Vec::with_capacity(mirrors.len());
+    for (i, mirror) in mirrors.iter().enumerate() {
+        let cluster = at.index(i, |at| cluster(mirror, at));
+        compiled.extend(cluster.map(|cluster| (cluster, mirror.percentage.unwrap_or(Percent::ALL))));
+    }
+    (compiled.len() == mirrors.len()).then_some(compiled)
+}
+
+fn cluster(mirror: &Mirror, at: &mut At) -> Option<String> {
+    if mirror.cluster.is_empty() {
+        return at.field("cluster", |at| at.fault("\"\"", "expected the name of a cluster"));
+    }
+    Some(mirror.cluster.clone())
+}
+
+/// `Some(None)`: not given, which means every request, unlike for faults.
+fn shared_share(written: &MirrorPolicy, at: &mut At) -> Option<Option<Percent>> {
+    match (written.mirror_percentage, written.mirror_percent) {
+        (Some(share), _) => Some(Some(share)),
+        (None, None) => Some(None),
+        (None, Some(percent)) => match percent.checked_mul(10_000).and_then(Percent::from_per_million) {
+            Some(share) => Some(Some(share)),
+            None => at.fault(percent, "mirrorPercent: expected 0 to 100"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile(json: &str) -> Result<Policy, Vec<String>> {
+        let mut at = At::root();
+        let written = plugin_config::from_slice(json.as_bytes()).map_err(|_| vec!["unreadable".to_owned()])?;
+        let policy = Policy::compile(&written, &mut at);
+        let faults: Vec<String> = at.into_faults().iter().map(|fault| fault.path.clone()).collect();
+        policy.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    fn decide(json: &str, draws: &[u64]) -> Vec<String> {
+        let mut draws = draws.iter();
+        let policy = compile(json).unwrap();
+        let clusters = policy.decide(|| draws.next().copied().ok_or("too many draws")).unwrap();
+        clusters.into_iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_missing_percentage_is_always() {
+        assert_eq!(decide(r#"{"mirror": {"cluster": "m"}}"#, &[]), ["m"]);
+        assert_eq!(decide(r#"{"mirrors": [{"cluster": "m"}]}"#, &[]), ["m"]);
+    }
+
+    #[test]
+    fn each_mirror_draws_for_itself() {
+        let json = r#"{"mirrors": [{"cluster": "a", "percentage": {"value": 50}}, {"cluster": "b", "percentage": {"value": 50}},
+                       {"cluster": "c", "percentage": {"value": 0}}]}"#;
+        assert_eq!(decide(json, &[0, u64::MAX]), ["a"]);
+        assert_eq!(decide(json, &[u64::MAX, 0]), ["b"]);
+        assert_eq!(decide(json, &[0, 0]), ["a", "b"]);
+    }
+
+    #[test]
+    fn zero_is_off() {
+        let policy = compile(r#"{"mirror": {"cluster": "m"}, "mirrorPercentage": {"value": 0}}"#).unwrap();
+        assert!(!policy.can_copy());
+        assert_eq!(
+            decide(r#"{"mirror": {"cluster": "m"}, "mirrorPercent": 100, "mirrorPercentage": {"value": 0}}"#, &[]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn bad_policies_are_refused() {
+        let cases: [(&str, &[&str]); 6] = [
+            ("{}", &["$"]),
+            (r#"{"mirror": {"cluster": "m"}, "mirrors": [{"cluster": "n"}]}"#, &["mirrors"]),
+            (r#"{"mirror": {"cluster": ""}}"#, &["mirror.cluster"]),
+            (r#"{"mirror": {"cluster": "m", "percentage": {"value": 1}}}"#, &["mirror.percentage"]),
+            (r#"{"mirror": {"cluster": "m"}, "mirrorPercent": 101}"#, &["mirror"]),
+            (r#"{"mirrors": [{"cluster": "m"}], "mirrorPercent": 5}"#, &["mirrorPercentage"]),
+        ];
+        for (json, paths) in cases {
+            assert_eq!(compile(json).unwrap_err(), paths, "{json}");
+        }
+    }
+}
