@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each exports its callbacks when its feature `module` is on.
-const SINGLE: [&str; 3] = ["cors", "fault-injection", "mirroring"];
+const SINGLE: [&str; 4] = ["cors", "fault-injection", "mirroring", "weighted-shifting"];
 /// Links the six, which must then not export theirs: built apart, because Cargo unites features within one build.
 const COMBINED: &str = "traffic";
 const TARGET: &str = "wasm32-wasip1";

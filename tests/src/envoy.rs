@@ -2,7 +2,7 @@
 
 use crate::case_file::{Located, Request};
 use crate::client::{Client, Tls, unanswered};
-use crate::engine::{Arrived, Observed, Outcome};
+use crate::engine::{Observed, Outcome};
 use crate::fake_upstream::FakeUpstream;
 use crate::{certs, envoy_bootstrap, native, tools};
 use std::collections::{BTreeMap, BTreeSet};

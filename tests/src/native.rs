@@ -15,6 +15,7 @@ pub const CLUSTERS: [&str; 5] = ["upstream", "v1", "v2", "v3", "mirror"];
 pub fn configure(module: &str) -> Option<Configure> {
     Some(match module {
         "cors" => cors::configure,
+        "weighted-shifting" => weighted_shifting::configure,
         "mirroring" => mirroring::configure,
         "fault-injection" => fault_injection::configure,
         _ => return None,

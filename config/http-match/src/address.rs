@@ -72,7 +72,8 @@ struct Ranges(Vec<(u128, u128)>);
 impl Ranges {
     /// Adds a range. Two blocks either do not touch or one is inside the other.
     fn insert(&mut self, (first, last): (u128, u128)) {
-        if self.contains(first) && self.contains(last) {
+        // Inside one and the same: two others can hold its ends and leave a gap between them.
+        if self.holding(first).is_some_and(|(_, end)| last <= *end) {
             return;
         }
         self.0.retain(|(inner, _)| !(first..=last).contains(inner));
@@ -81,8 +82,13 @@ impl Ranges {
     }
 
     fn contains(&self, address: u128) -> bool {
+        self.holding(address).is_some()
+    }
+
+    /// The range that an address is in.
+    fn holding(&self, address: u128) -> Option<&(u128, u128)> {
         let behind = self.0.partition_point(|(first, _)| *first <= address);
-        behind.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|(_, last)| address <= *last)
+        behind.checked_sub(1).and_then(|i| self.0.get(i)).filter(|(_, last)| address <= *last)
     }
 }
 

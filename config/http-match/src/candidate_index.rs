@@ -135,22 +135,53 @@ type Table = FxHashMap<Box<[u8]>, (u32, u32)>;
 /// Keys that are parts of values, and their distinct lengths in ascending order.
 #[derive(Debug, Default)]
 struct Lengths {
-    lengths: Vec<u32>,
+    lengths: Vec<Length>,
     table: Table,
 }
 
+/// A length that keys have, and the bytes they have at the end that lies within the value: the last of a prefix, the
+/// first of a suffix. Most prefixes of paths end with a slash, so most lengths need not be looked up.
+#[derive(Debug)]
+struct Length {
+    bytes: usize,
+    edges: [u32; 8],
+}
+
+/// The word of [`Length::edges`] that holds a byte, and its bit there.
+fn edge_bit(byte: u8) -> (usize, u32) {
+    (usize::from(byte / 32), 1 << (byte % 32))
+}
+
 impl Lengths {
-    fn insert(&mut self, key: Box<[u8]>, range: (u32, u32)) {
-        let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
-        if let Err(place) = self.lengths.binary_search(&length) {
-            self.lengths.insert(place, length);
+    fn insert(&mut self, key: Box<[u8]>, edge: Option<u8>, range: (u32, u32)) {
+        let place = match self.lengths.binary_search_by_key(&key.len(), |length| length.bytes) {
+            Ok(place) => place,
+            Err(place) => {
+                self.lengths.insert(place, Length { bytes: key.len(), edges: [0; 8] });
+                place
+            }
+        };
+        let edge = edge.map(edge_bit);
+        if let (Some(length), Some((word, bit))) = (self.lengths.get_mut(place), edge)
+            && let Some(word) = length.edges.get_mut(word)
+        {
+            *word |= bit;
         }
         self.table.insert(key, range);
     }
 
+    /// The rules of one length, when the part of the value that long is a key; `edge` is the byte that decides early.
+    fn get(&self, length: &Length, part: Option<&[u8]>, edge: Option<&u8>) -> Option<&(u32, u32)> {
+        let possible = edge.is_none_or(|byte| {
+            let (word, bit) = edge_bit(*byte);
+            length.edges.get(word).is_some_and(|word| word & bit != 0)
+        });
+        if possible { self.table.get(part?) } else { None }
+    }
+
     /// The lengths a value of `size` bytes can have parts of.
-    fn up_to(&self, size: usize) -> impl Iterator<Item = usize> {
-        self.lengths.iter().map(|length| *length as usize).take_while(move |length| *length <= size)
+    fn up_to(&self, size: usize) -> impl Iterator<Item = &Length> {
+        self.lengths.iter().take_while(move |length| length.bytes <= size)
     }
 }
 
@@ -163,8 +194,14 @@ impl Postings {
         let Ok(end) = u32::try_from(self.ids.len()) else { return };
         match key {
             Key::Exact(key) => drop(self.exact.insert(key, (start, end))),
-            Key::Prefix(key) => self.prefixes.insert(key, (start, end)),
-            Key::Suffix(key) => self.suffixes.insert(key, (start, end)),
+            Key::Prefix(key) => {
+                let edge = key.last().copied();
+                self.prefixes.insert(key, edge, (start, end));
+            }
+            Key::Suffix(key) => {
+                let edge = key.first().copied();
+                self.suffixes.insert(key, edge, (start, end));
+            }
         }
     }
 
@@ -178,10 +215,12 @@ impl Postings {
             push(self.exact.get(value));
         }
         for length in self.prefixes.up_to(value.len()) {
-            push(value.get(..length).and_then(|part| self.prefixes.table.get(part)));
+            let part = value.get(..length.bytes);
+            push(self.prefixes.get(length, part, part.and_then(<[u8]>::last)));
         }
         for length in self.suffixes.up_to(value.len()) {
-            push(value.get(value.len() - length..).and_then(|part| self.suffixes.table.get(part)));
+            let part = value.get(value.len() - length.bytes..);
+            push(self.suffixes.get(length, part, part.and_then(<[u8]>::first)));
         }
     }
 }

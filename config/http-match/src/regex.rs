@@ -8,12 +8,23 @@ use std::borrow::Cow;
 /// too, where RE2 also takes `K` (the Kelvin sign) for `k` and `ſ` for `s`.
 #[derive(Debug)]
 pub struct Regex {
-    /// Anchored at both ends, for matching.
-    whole: regex_lite::Regex,
+    /// What decides about a whole value.
+    whole: Whole,
     /// As written, for search and replace.
     part: regex_lite::Regex,
     /// What every match of the whole value starts with: compared before the automaton runs.
     literal: Box<[u8]>,
+}
+
+/// What the expression asks of what follows its literal start. The first two are common and need no automaton.
+#[derive(Debug)]
+enum Whole {
+    /// Nothing may follow.
+    Nothing,
+    /// `.*`: any text of one line.
+    Line,
+    /// The expression, anchored at both ends.
+    Program(regex_lite::Regex),
 }
 
 /// Longest expression, in bytes: Istio's validation.
@@ -35,15 +46,27 @@ impl Regex {
         }
         // On its own first: `a)|(b` must not become whole by the brackets put around it.
         let build = |pattern: &str| regex_lite::RegexBuilder::new(pattern).size_limit(PROGRAM).build();
-        match build(pattern).and_then(|part| Ok((part, build(&format!(r"\A(?:{pattern})\z"))?))) {
-            Ok((part, whole)) => Some(Self { whole, part, literal: literal_prefix(pattern) }),
+        let (literal, rest) = literal_prefix(pattern);
+        let whole = || match rest {
+            b"" => Ok(Whole::Nothing),
+            b".*" => Ok(Whole::Line),
+            _ => build(&format!(r"\A(?:{pattern})\z")).map(Whole::Program),
+        };
+        match build(pattern).and_then(|part| Ok((part, whole()?))) {
+            Ok((part, whole)) => Some(Self { whole, part, literal }),
             Err(error) => at.fault(Quoted(pattern), format!("not a valid RE2 expression: {error}")),
         }
     }
 
     /// Whether the whole value matches. A value that is not UTF-8 never does, as in RE2.
     pub fn is_full_match(&self, value: &[u8]) -> bool {
-        value.starts_with(&self.literal) && std::str::from_utf8(value).is_ok_and(|value| self.whole.is_match(value))
+        // The literal is ASCII: what follows it is text when the value is.
+        let Some(rest) = value.strip_prefix(&*self.literal) else { return false };
+        match &self.whole {
+            Whole::Nothing => rest.is_empty(),
+            Whole::Line => !rest.contains(&b'\n') && std::str::from_utf8(rest).is_ok(),
+            Whole::Program(program) => std::str::from_utf8(value).is_ok_and(|value| program.is_match(value)),
+        }
     }
 
     /// Replaces every match in the value. A value that is not UTF-8, or has no match, stays as it is.
@@ -116,22 +139,23 @@ impl Substitution {
     }
 }
 
-/// The plain characters that an expression starts with; none when alternatives or flags could change their meaning.
-fn literal_prefix(pattern: &str) -> Box<[u8]> {
+/// The plain characters that an expression starts with (none when alternatives or flags could change their meaning),
+/// and the expression behind them.
+fn literal_prefix(pattern: &str) -> (Box<[u8]>, &[u8]) {
     let mut literal = Vec::new();
     if pattern.contains('|') || pattern.contains("(?") {
-        return literal.into();
+        return (literal.into(), pattern.as_bytes());
     }
     let mut rest = pattern.strip_prefix('^').unwrap_or(pattern).as_bytes();
     loop {
         let (character, behind) = match rest {
             [b'\\', character, behind @ ..] if character.is_ascii_punctuation() => (character, behind),
             [character, behind @ ..] if is_plain(*character) => (character, behind),
-            _ => return literal.into(),
+            _ => return (literal.into(), rest),
         };
         // It may be repeated no times at all.
         if let Some(b'?' | b'*' | b'{') = behind.first() {
-            return literal.into();
+            return (literal.into(), rest);
         }
         literal.push(*character);
         rest = behind;

@@ -37,6 +37,22 @@ impl<'n, 'a> FieldReader<'n, 'a> {
         }
     }
 
+    /// Reads the field `name` into `slot`, which keeps what it has when the field is absent. False after a fault.
+    ///
+    /// For types with many fields that all have a default: it costs a module a fraction of what [`FieldReader::read`]
+    /// does.
+    #[inline(never)]
+    pub fn read_into<T: FromNode>(&mut self, name: &'static str, slot: &mut T, at: &mut At) -> bool {
+        let Some(value) = self.find(name) else {
+            return true;
+        };
+        match at.field(name, |at| T::from_node(value, at)) {
+            Some(value) => *slot = value,
+            None => return false,
+        }
+        true
+    }
+
     #[inline(never)]
     fn find(&self, name: &str) -> Option<&'n Node<'a>> {
         let (_, value) = self.fields.iter().find(|(key, _)| key == name)?;

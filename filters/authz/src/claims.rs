@@ -1,7 +1,7 @@
 //! Verified token claims and other dynamic metadata, with their types: a number never equals a string.
 
+use crate::wire::{self, Malformed};
 use plugin_config::{At, FromNode, Node};
-use prost::Message;
 
 /// A value as the token or the metadata has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,78 +82,63 @@ pub(crate) fn from_json(payload: &[u8]) -> Result<Value, &'static str> {
 /// # Errors
 /// When they are not an encoded `envoy.config.core.v3.Metadata`.
 pub(crate) fn from_metadata(message: &[u8]) -> Result<Value, &'static str> {
-    let metadata = Metadata::decode(message).map_err(|_| "the stream's metadata cannot be decoded")?;
-    let filters = metadata.filter_metadata.into_iter();
-    Ok(Value::Object(filters.map(|entry| (entry.key, object(entry.value.unwrap_or_default().fields))).collect()))
+    object(message, DEEPEST).map_err(|_| "the stream's metadata cannot be decoded")
 }
 
-/// `envoy.config.core.v3.Metadata`, as far as filters use it. Maps are lists of entries: the same on the wire.
-#[derive(Clone, PartialEq, Message)]
-struct Metadata {
-    #[prost(message, repeated, tag = "1")]
-    filter_metadata: Vec<FilterEntry>,
+/// How deep metadata may nest: as deep as protobuf's own readers go.
+const DEEPEST: u8 = 100;
+
+/// A message whose field 1 is a map: `envoy.config.core.v3.Metadata`, the outermost, of `google.protobuf.Struct`s; and
+/// those of `google.protobuf.Value`s.
+fn object(message: &[u8], depth: u8) -> Result<Value, Malformed> {
+    let mut fields = Vec::new();
+    wire::read(message, &mut |number, entry| {
+        if number == 1 {
+            let (mut key, mut value) = (String::new(), Value::Other);
+            wire::read(entry.bytes(), &mut |number, part| {
+                match number {
+                    1 => key = wire::text(part.bytes())?,
+                    2 if depth == DEEPEST => value = object(part.bytes(), depth - 1)?,
+                    2 => value = self::value(part.bytes(), depth)?,
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            fields.push((key, value));
+        }
+        Ok(())
+    })?;
+    // The later entry of a key is the one that counts, as in every protobuf map: so it stands first.
+    fields.reverse();
+    Ok(Value::Object(fields))
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct FilterEntry {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(message, optional, tag = "2")]
-    value: Option<ProtoStruct>,
-}
-
-/// `google.protobuf.Struct`
-#[derive(Clone, PartialEq, Message)]
-struct ProtoStruct {
-    #[prost(message, repeated, tag = "1")]
-    fields: Vec<FieldEntry>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct FieldEntry {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(message, optional, tag = "2")]
-    value: Option<ProtoValue>,
-}
-
-/// `google.protobuf.Value`: numbers, truth values and null have fields 1, 2 and 4, which nobody reads.
-#[derive(Clone, PartialEq, Message)]
-struct ProtoValue {
-    #[prost(oneof = "Kind", tags = "3, 5, 6")]
-    kind: Option<Kind>,
-}
-
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum Kind {
-    #[prost(string, tag = "3")]
-    Text(String),
-    #[prost(message, tag = "5")]
-    Struct(ProtoStruct),
-    #[prost(message, tag = "6")]
-    List(ProtoList),
+/// `google.protobuf.Value`: numbers, truth values and null have fields 1, 2 and 4, which no policy can match.
+fn value(message: &[u8], depth: u8) -> Result<Value, Malformed> {
+    let depth = depth.checked_sub(1).ok_or(Malformed)?;
+    let mut value = Value::Other;
+    wire::read(message, &mut |number, part| {
+        value = match number {
+            3 => Value::Text(wire::text(part.bytes())?),
+            5 => object(part.bytes(), depth)?,
+            6 => list(part.bytes(), depth)?,
+            _ => Value::Other,
+        };
+        Ok(())
+    })?;
+    Ok(value)
 }
 
 /// `google.protobuf.ListValue`
-#[derive(Clone, PartialEq, Message)]
-struct ProtoList {
-    #[prost(message, repeated, tag = "1")]
-    values: Vec<ProtoValue>,
-}
-
-/// A later entry of the same key is the one that counts, as in every protobuf map: so it stands first.
-fn object(entries: Vec<FieldEntry>) -> Value {
-    let field = |entry: FieldEntry| (entry.key, entry.value.map_or(Value::Other, value));
-    Value::Object(entries.into_iter().rev().map(field).collect())
-}
-
-fn value(value: ProtoValue) -> Value {
-    match value.kind {
-        Some(Kind::Text(text)) => Value::Text(text),
-        Some(Kind::Struct(fields)) => object(fields.fields),
-        Some(Kind::List(list)) => Value::List(list.values.into_iter().map(self::value).collect()),
-        None => Value::Other,
-    }
+fn list(message: &[u8], depth: u8) -> Result<Value, Malformed> {
+    let mut items = Vec::new();
+    wire::read(message, &mut |number, item| {
+        if number == 1 {
+            items.push(value(item.bytes(), depth)?);
+        }
+        Ok(())
+    })?;
+    Ok(Value::List(items))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The configuration as written → policies that can be evaluated. Every fault is found before anything is used.
 
 use crate::config::{self, Config, HostProperties, Policy, PolicyAction, RuleFrom, RuleTo};
-use crate::decision::{Custom, Policies, PolicyName};
+use crate::decision::{Custom, KINDS, Kind, Policies, PolicyName};
 use crate::ext_authz;
 use crate::field::{Field, Names, Scope, Terms, quoted, quoted_list, refuse, refuse_at};
 use crate::index::RuleSetBuilder;
@@ -93,15 +93,10 @@ struct Compiler {
 /// Rules by what becomes of the requests they match.
 #[derive(Default)]
 struct Sets {
-    allow: RuleSetBuilder,
-    deny: RuleSetBuilder,
-    audit: RuleSetBuilder,
+    /// By [`Kind`].
+    sets: [RuleSetBuilder; KINDS],
     /// By provider, sorted by its name.
     custom: Vec<(String, RuleSetBuilder)>,
-    dry_allow: RuleSetBuilder,
-    dry_deny: RuleSetBuilder,
-    dry_custom: RuleSetBuilder,
-    /// Whether there is an ALLOW policy: one without rules counts.
     has_allow: bool,
     has_dry_allow: bool,
 }
@@ -109,22 +104,20 @@ struct Sets {
 impl Sets {
     /// Notes a policy; where its rules go.
     fn of(&mut self, policy: &Policy) -> Option<&mut RuleSetBuilder> {
-        Some(match (policy.action, policy.dry_run.0) {
-            (PolicyAction::Allow, false) => {
-                self.has_allow = true;
-                &mut self.allow
+        let dry = policy.dry_run.0;
+        let kind = match policy.action {
+            PolicyAction::Allow => {
+                *(if dry { &mut self.has_dry_allow } else { &mut self.has_allow }) = true;
+                if dry { Kind::DryAllow } else { Kind::Allow }
             }
-            (PolicyAction::Allow, true) => {
-                self.has_dry_allow = true;
-                &mut self.dry_allow
-            }
-            (PolicyAction::Deny, false) => &mut self.deny,
-            (PolicyAction::Deny, true) => &mut self.dry_deny,
+            PolicyAction::Deny if dry => Kind::DryDeny,
+            PolicyAction::Deny => Kind::Deny,
             // An audit decides nothing, dry or not.
-            (PolicyAction::Audit, _) => &mut self.audit,
-            (PolicyAction::Custom, true) => &mut self.dry_custom,
-            (PolicyAction::Custom, false) => self.of_provider(policy.provider.as_ref().map_or("", |p| &p.name))?,
-        })
+            PolicyAction::Audit => Kind::Audit,
+            PolicyAction::Custom if dry => Kind::DryCustom,
+            PolicyAction::Custom => return self.of_provider(policy.provider.as_ref().map_or("", |p| &p.name)),
+        };
+        self.sets.get_mut(kind as usize)
     }
 
     fn of_provider(&mut self, name: &str) -> Option<&mut RuleSetBuilder> {
@@ -138,23 +131,18 @@ impl Sets {
         self.custom.get_mut(place).map(|(_, rules)| rules)
     }
 
-    fn build(self, names: Vec<PolicyName>, config: &Config) -> Policies {
+    fn build(&mut self, names: Vec<PolicyName>, config: &Config) -> Policies {
         let one_provider = self.custom.len() < 2 || config.multiple_providers;
         let mut custom = Vec::with_capacity(self.custom.len());
-        for (name, rules) in self.custom {
-            let position = config.providers.iter().position(|provider| provider.name == name);
+        for (name, rules) in &mut self.custom {
+            let position = config.providers.iter().position(|provider| provider.name == *name);
             let provider = position.filter(|_| one_provider);
-            custom.push(Custom { provider, name: name.into(), rules: rules.build() });
+            custom.push(Custom { provider, name: name.as_str().into(), rules: rules.build() });
         }
         Policies {
             names,
             custom,
-            allow: self.allow.build(),
-            deny: self.deny.build(),
-            audit: self.audit.build(),
-            dry_allow: self.dry_allow.build(),
-            dry_deny: self.dry_deny.build(),
-            dry_custom: self.dry_custom.build(),
+            sets: self.sets.iter_mut().map(RuleSetBuilder::build).collect(),
             has_allow: self.has_allow,
             has_dry_allow: self.has_dry_allow,
         }

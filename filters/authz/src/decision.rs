@@ -10,15 +10,26 @@ pub struct Policies {
     pub(crate) names: Vec<PolicyName>,
     /// By provider, in the order of their names.
     pub(crate) custom: Vec<Custom>,
-    pub(crate) allow: RuleSet,
-    pub(crate) deny: RuleSet,
-    pub(crate) audit: RuleSet,
-    pub(crate) dry_allow: RuleSet,
-    pub(crate) dry_deny: RuleSet,
-    pub(crate) dry_custom: RuleSet,
+    /// The other rules, by [`Kind`].
+    pub(crate) sets: Vec<RuleSet>,
+    /// Whether there is an ALLOW policy: one without rules counts.
     pub(crate) has_allow: bool,
     pub(crate) has_dry_allow: bool,
 }
+
+/// What becomes of the requests that a rule matches, CUSTOM apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Allow,
+    Deny,
+    Audit,
+    DryAllow,
+    DryDeny,
+    DryCustom,
+}
+
+/// How many kinds there are.
+pub(crate) const KINDS: usize = 6;
 
 /// What a policy is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,15 +87,23 @@ impl Policies {
         self.names.is_empty()
     }
 
+    /// The first rule of a kind that matches.
+    fn first(&self, kind: Kind, attributes: &mut Attributes<'_>) -> Result<Option<RuleId>, Unavailable> {
+        match self.sets.get(kind as usize) {
+            Some(set) => Ok(set.first_match(attributes)?.map(RuleId::from)),
+            None => Ok(None),
+        }
+    }
+
     /// DENY, then ALLOW. CUSTOM and tokens come before.
     ///
     /// # Errors
     /// When an attribute that the decision needs is unavailable: the request must then be refused.
     pub fn decide(&self, attributes: &mut Attributes<'_>) -> Result<Decision, Unavailable> {
-        if let Some(rule) = self.deny.first_match(attributes)? {
-            return Ok(Decision::Denied(Some(rule.into())));
+        match self.denied(attributes)? {
+            Some(rule) => Ok(Decision::Denied(Some(rule))),
+            None => self.allowed(attributes),
         }
-        self.allowed(attributes)
     }
 
     /// What ALLOW policies decide about a request that no DENY policy refuses.
@@ -92,15 +111,15 @@ impl Policies {
         if !self.has_allow {
             return Ok(Decision::Allowed(None));
         }
-        Ok(match self.allow.first_match(attributes)? {
-            Some(rule) => Decision::Allowed(Some(rule.into())),
+        Ok(match self.first(Kind::Allow, attributes)? {
+            Some(rule) => Decision::Allowed(Some(rule)),
             None => Decision::Denied(None),
         })
     }
 
     /// The first DENY rule that matches.
     pub(crate) fn denied(&self, attributes: &mut Attributes<'_>) -> Result<Option<RuleId>, Unavailable> {
-        Ok(self.deny.first_match(attributes)?.map(RuleId::from))
+        self.first(Kind::Deny, attributes)
     }
 
     /// The first AUDIT rule that matches.
@@ -108,7 +127,7 @@ impl Policies {
     /// # Errors
     /// When an attribute that a rule needs is unavailable.
     pub fn audited(&self, attributes: &mut Attributes<'_>) -> Result<Option<RuleId>, Unavailable> {
-        Ok(self.audit.first_match(attributes)?.map(RuleId::from))
+        self.first(Kind::Audit, attributes)
     }
 
     /// What dry-run DENY policies would decide; `None` when there is none.
@@ -116,11 +135,11 @@ impl Policies {
     /// # Errors
     /// As [`Policies::audited`].
     pub fn dry_denied(&self, attributes: &mut Attributes<'_>) -> Result<Option<Decision>, Unavailable> {
-        if self.dry_deny.is_empty() {
+        if self.sets.get(Kind::DryDeny as usize).is_none_or(RuleSet::is_empty) {
             return Ok(None);
         }
-        Ok(Some(match self.dry_deny.first_match(attributes)? {
-            Some(rule) => Decision::Denied(Some(rule.into())),
+        Ok(Some(match self.first(Kind::DryDeny, attributes)? {
+            Some(rule) => Decision::Denied(Some(rule)),
             None => Decision::Allowed(None),
         }))
     }
@@ -133,8 +152,8 @@ impl Policies {
         if !self.has_dry_allow {
             return Ok(None);
         }
-        Ok(Some(match self.dry_allow.first_match(attributes)? {
-            Some(rule) => Decision::Allowed(Some(rule.into())),
+        Ok(Some(match self.first(Kind::DryAllow, attributes)? {
+            Some(rule) => Decision::Allowed(Some(rule)),
             None => Decision::Denied(None),
         }))
     }
@@ -144,7 +163,7 @@ impl Policies {
     /// # Errors
     /// As [`Policies::audited`].
     pub fn dry_asked(&self, attributes: &mut Attributes<'_>) -> Result<Option<RuleId>, Unavailable> {
-        Ok(self.dry_custom.first_match(attributes)?.map(RuleId::from))
+        self.first(Kind::DryCustom, attributes)
     }
 
     /// The ALLOW rule that comes closest to matching a refused request.
@@ -153,7 +172,7 @@ impl Policies {
     /// As [`Policies::decide`].
     pub fn nearest_miss(&self, attributes: &mut Attributes<'_>) -> Result<Option<NearestMiss>, Unavailable> {
         let mut nearest: Option<NearestMiss> = None;
-        for rule in self.allow.rules() {
+        for rule in self.sets.get(Kind::Allow as usize).map_or(&[][..], RuleSet::rules) {
             let parts = rule.misses(attributes)?;
             if nearest.as_ref().is_none_or(|nearest| parts.len() < nearest.parts.len()) {
                 nearest = Some(NearestMiss { rule: rule.into(), parts });

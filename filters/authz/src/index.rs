@@ -35,9 +35,10 @@ impl RuleSetBuilder {
         }
     }
 
-    /// Builds the set.
-    pub(crate) fn build(self) -> RuleSet {
-        RuleSet { rules: self.rules, index: self.index.build() }
+    /// Builds the set out of what was collected.
+    pub(crate) fn build(&mut self) -> RuleSet {
+        let Self { rules, index } = std::mem::take(self);
+        RuleSet { rules, index: index.build() }
     }
 }
 

@@ -26,6 +26,7 @@ mod pattern;
 mod peer;
 mod rule;
 mod source;
+mod wire;
 
 pub use attributes::{Attributes, Facts, Surroundings, Unavailable, Why};
 pub use config::Config;

@@ -4,6 +4,7 @@ use crate::headers::Headers;
 use crate::{Action, CallEvent, CallId, HeaderMap, Host, Root, Stream, StreamId};
 use plugin_config::Faults;
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// One feature: decisions about streams.
@@ -58,7 +59,7 @@ pub(crate) struct StreamState {
     pub(crate) request: Headers,
     pub(crate) response: Headers,
     /// Properties that filters of this module set: later ones read them without a hostcall.
-    pub(crate) properties: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) properties: Vec<(Cow<'static, str>, Vec<u8>)>,
     /// Whether more than one filter shares the module, so that `properties` can have a reader.
     pub(crate) linked: bool,
     pub(crate) end_of_stream: bool,

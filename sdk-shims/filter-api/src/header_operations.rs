@@ -118,6 +118,12 @@ impl HeaderOperations {
         self
     }
 
+    /// The same operations, leaving the authority alone.
+    pub fn without_authority(mut self) -> Self {
+        self.authority = None;
+        self
+    }
+
     /// How many request headers are read, one by one unless the map has been fetched: from the second on the map is
     /// cheaper.
     fn request_headers_read(&self) -> usize {

@@ -3,6 +3,7 @@
 use crate::chain::StreamState;
 use crate::{HeaderEdit, HostError, LocalReply, Root, StreamId};
 use http_match::HeaderList;
+use std::borrow::Cow;
 
 /// A filter's view of a stream during a callback.
 pub struct Stream<'a> {
@@ -125,12 +126,14 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// When the host refuses; later filters of this module see the value all the same.
-    pub fn set_property(&mut self, name: &'static str, value: &[u8]) -> Result<(), HostError> {
+    pub fn set_property(&mut self, name: impl Into<Cow<'static, str>>, value: &[u8]) -> Result<(), HostError> {
+        let name = name.into();
+        let outcome = self.root.host.set_property(&[&name], value);
         if self.state.linked {
             self.state.properties.retain(|(key, _)| *key != name);
             self.state.properties.push((name, value.to_vec()));
         }
-        self.root.host.set_property(&[name], value)
+        outcome
     }
 
     /// Answers the request from here; what the callback returns afterwards does not matter. The reply passes the

@@ -59,6 +59,24 @@ fn a_table_that_needs_no_request_says_so() {
 }
 
 #[test]
+fn a_sequence_is_searched_on_behind_a_match() {
+    let (table, faults) = with_faults(|at| {
+        let mut builder = MatchTableBuilder::new();
+        let entries =
+            [r#"[{"uri": {"exact": "/a"}}, {"uri": {"prefix": "/"}}]"#, r#"[{"uri": {"exact": "/b"}}]"#, "[]"];
+        entries.iter().for_each(|entry| builder.push(&clauses(entry), at));
+        builder.build_sequence()
+    });
+    assert_eq!(faults.len(), 0);
+    let headers = headers("/a", &[]);
+    let request = Request::new(&headers);
+    let from = |entry| table.find_from(entry, &request).map(|found| (found.entry, found.alternative));
+    assert_eq!([0, 1, 2, 3].map(from), [Some((0, 0)), Some((2, 0)), Some((2, 0)), None]);
+    let fixed = |entry| table.fixed_from(entry).map(|found| found.map(|found| found.entry));
+    assert_eq!([0, 1, 2, 3].map(fixed), [None, None, Some(Some(2)), Some(None)]);
+}
+
+#[test]
 fn nothing_found_is_nothing() {
     let table = table(&[r#"[{"uri": {"exact": "/a"}}]"#]);
     assert_eq!(find(&table, &headers("/b", &[])), None);

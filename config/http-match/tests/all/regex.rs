@@ -11,7 +11,7 @@ fn regex(pattern: &str) -> Regex {
 
 #[test]
 fn the_whole_value_must_match() {
-    let cases: [(&str, &[&str], &[&str]); 20] = [
+    let cases: [(&str, &[&str], &[&str]); 24] = [
         ("/r/[a-z]+", &["/r/abc"], &["/xr/abc", "/r/abc1", "/r/"]),
         ("a|b", &["a", "b"], &["ab", "xa", "bx", ""]),
         ("a|ab", &["a", "ab"], &["abb"]),
@@ -22,7 +22,11 @@ fn the_whole_value_must_match() {
         ("(?s)a.c", &["a\nc"], &["ac"]),
         ("(?i)aB", &["ab", "AB"], &["abc"]),
         ("(?i:a)b", &["Ab"], &["AB"]),
-        (".*", &["", "x"], &["\n"]),
+        (".*", &["", "x", "é"], &["\n", "a\n"]),
+        ("/a/.*", &["/a/", "/a/b/é"], &["/a", "/b/", "/a/\n", "/a/b\n"]),
+        ("^/a/.*$", &["/a/", "/a/b"], &["/a", "/a/\n"]),
+        ("/a", &["/a"], &["/a/", "/", "/a\n"]),
+        ("^/a", &["/a"], &["/ab", "x/a"]),
         (r"/v1\.0/.*", &["/v1.0/", "/v1.0/x"], &["/v1x0/", "/v1.0", "/v2.0/"]),
         ("ab?", &["a", "ab"], &["abb", "b"]),
         ("ab{2}", &["abb"], &["ab", "a"]),
@@ -42,7 +46,7 @@ fn the_whole_value_must_match() {
 
 #[test]
 fn what_is_no_text_matches_nothing() {
-    for pattern in [".*", "(?s).*", "a.", "[^b]*"] {
+    for pattern in [".*", "(?s).*", "a.", "a.*", "[^b]*"] {
         assert!(!regex(pattern).is_full_match(b"a\xff"), "{pattern}");
     }
 }

@@ -1,6 +1,8 @@
-//! The messages of `envoy.service.auth.v3`, as far as a filter can fill and use them. Field numbers are Envoy's.
+//! The messages of `envoy.service.auth.v3` as generated code has them: what the hand-written reading and writing of
+//! them is tested against. Field numbers are Envoy's.
 
 use prost::Message;
+use std::collections::BTreeMap;
 
 /// `CheckRequest`
 #[derive(Clone, PartialEq, Message)]
@@ -70,8 +72,8 @@ pub(crate) struct HttpRequest {
     pub(crate) id: String,
     #[prost(string, tag = "2")]
     pub(crate) method: String,
-    #[prost(message, repeated, tag = "3")]
-    pub(crate) headers: Vec<HeaderEntry>,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub(crate) headers: BTreeMap<String, String>,
     #[prost(string, tag = "4")]
     pub(crate) path: String,
     #[prost(string, tag = "5")]
@@ -82,15 +84,6 @@ pub(crate) struct HttpRequest {
     pub(crate) size: i64,
     #[prost(string, tag = "10")]
     pub(crate) protocol: String,
-}
-
-/// An entry of the map of headers: a map is a list of entries on the wire.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct HeaderEntry {
-    #[prost(string, tag = "1")]
-    pub(crate) key: String,
-    #[prost(string, tag = "2")]
-    pub(crate) value: String,
 }
 
 /// `CheckResponse`

@@ -4,6 +4,7 @@
 mod compile;
 mod grpc;
 mod http;
+#[cfg(test)]
 mod messages;
 mod query;
 

@@ -1,7 +1,9 @@
 //! A match table finds what reading its clauses one after the other finds.
 
 use crate::support::faultless;
-use http_match::{Found, HeaderList, HttpMatchRequest, MatchTableBuilder, MatchedUri, Regex, Request, StringMatch};
+use http_match::{
+    Found, HeaderList, HttpMatchRequest, MatchTable, MatchTableBuilder, MatchedUri, Regex, Request, StringMatch,
+};
 use plugin_config::ListMap;
 use proptest::prelude::*;
 
@@ -154,11 +156,12 @@ proptest! {
         entries in prop::collection::vec(prop::collection::vec(clause(), 0..4), 0..12),
         requests in prop::collection::vec((headers(), prop::option::of(1u16..3)), 8),
     ) {
-        let table = faultless(|at| {
+        let build = |build: fn(MatchTableBuilder) -> MatchTable| faultless(|at| {
             let mut builder = MatchTableBuilder::new();
             entries.iter().for_each(|entry| builder.push(entry, at));
-            builder.build()
+            build(builder)
         });
+        let (table, sequence) = (build(MatchTableBuilder::build), build(MatchTableBuilder::build_sequence));
         for (headers, port) in &requests {
             let request = Request { port: *port, ..Request::new(headers) };
             let expected = naive(&entries, &request);
@@ -168,6 +171,10 @@ proptest! {
             }
             if request.path.starts_with(b"/") {
                 prop_assert_eq!(table.find(&request), expected, "{:?}", headers.iter().collect::<Vec<_>>());
+            }
+            for start in 0..=entries.len() {
+                let found = sequence.find_from(start, &request).map(|found| found.entry);
+                prop_assert_eq!(found, naive(&entries[start..], &request).map(|found| found.entry + start));
             }
         }
     }

@@ -1,0 +1,256 @@
+//! Virtual hosts and their routes.
+
+use crate::action::{
+    Ending, OperationsId, OperationsTable, compile_cluster, compile_operations, compile_redirect, compile_rewrite,
+};
+use crate::compile::Decision;
+use crate::config::{RouteConfig, UnknownAuthorityConfig, UnknownAuthorityPolicy, VirtualHostConfig};
+use crate::control_edits::{compile_retries, compile_timeout};
+use crate::reply::compile_direct_response;
+use filter_api::{HeaderEdit, HeaderOperations, LocalReply};
+use http_match::{AuthorityTable, AuthorityTableBuilder, Found, MatchTable, MatchTableBuilder, Request};
+use plugin_config::{At, Quoted};
+use rustc_hash::FxHashSet;
+
+/// A compiled route.
+#[derive(Debug)]
+pub struct Route {
+    pub(crate) id: Option<Box<str>>,
+    pub(crate) ending: Ending,
+    pub(crate) operations: Option<OperationsId>,
+    /// Timeout, retries and cluster, as request headers.
+    pub(crate) edits: Box<[HeaderEdit]>,
+}
+
+/// Routes that share authorities.
+#[derive(Debug)]
+pub struct VirtualHost {
+    name: Option<Box<str>>,
+    table: MatchTable,
+    routes: Vec<Route>,
+}
+
+/// What becomes of requests to unknown authorities.
+#[derive(Debug)]
+pub(crate) enum UnknownAuthority {
+    Forward(Option<HeaderEdit>),
+    Reply(LocalReply),
+}
+
+/// All virtual hosts.
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    authorities: AuthorityTable<usize>,
+    hosts: Vec<VirtualHost>,
+    pub(crate) unknown: UnknownAuthority,
+    pub(crate) no_route: LocalReply,
+}
+
+impl RouteTable {
+    /// Compiles; faults are recorded in `at`, which stands at the configuration.
+    pub(crate) fn compile(
+        written: &[VirtualHostConfig],
+        unknown: Option<&UnknownAuthorityConfig>,
+        cluster_header: &str,
+        operations: &mut OperationsTable,
+        at: &mut At,
+    ) -> Option<Self> {
+        let unknown = at.field("unknownAuthority", |at| compile_unknown(unknown, cluster_header, at));
+        let mut compiler = Compiler {
+            authorities: AuthorityTableBuilder::new(),
+            names: FxHashSet::default(),
+            ids: FxHashSet::default(),
+            cluster_header,
+            operations,
+        };
+        let hosts: Vec<Option<VirtualHost>> = at.field("virtualHosts", |at| {
+            let each = written.iter().enumerate();
+            each.map(|(i, host)| at.index(i, |at| compiler.virtual_host(i, host, at))).collect()
+        });
+        Some(Self {
+            authorities: compiler.authorities.build(),
+            hosts: hosts.into_iter().collect::<Option<_>>()?,
+            unknown: unknown?,
+            no_route: LocalReply::new(404, "route_not_found"),
+        })
+    }
+
+    /// Whether there is no virtual host.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// The virtual host of every request, when that is known without looking at one.
+    pub(crate) fn fixed(&self) -> Option<&VirtualHost> {
+        self.hosts.get(*self.authorities.fixed()?)
+    }
+
+    /// The virtual host of an authority. No other is tried when none of its routes matches.
+    pub(crate) fn find(&self, authority: &[u8]) -> Option<&VirtualHost> {
+        self.hosts.get(*self.authorities.find(authority)?)
+    }
+}
+
+impl Route {
+    /// Its id, if it has one.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+}
+
+impl VirtualHost {
+    /// Its name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The route of every request, when that is known without looking at one.
+    pub(crate) fn fixed(&self) -> Option<Decision<'_>> {
+        self.table.fixed().map(|found| self.decision(found))
+    }
+
+    /// The route of a request.
+    pub(crate) fn decide(&self, request: &Request<'_>) -> Decision<'_> {
+        self.decision(self.table.find(request))
+    }
+
+    fn decision(&self, found: Option<Found>) -> Decision<'_> {
+        let route = found.and_then(|found| Some((self.routes.get(found.entry)?, found)));
+        match route {
+            Some((route, found)) => Decision::Route(self, route, found),
+            None => Decision::NoRoute(self),
+        }
+    }
+
+    /// Whether finding a route needs [`Request::port`].
+    pub(crate) fn needs_port(&self) -> bool {
+        self.table.needs_port()
+    }
+}
+
+/// What the virtual hosts of one configuration share while they are compiled.
+struct Compiler<'c> {
+    authorities: AuthorityTableBuilder<usize>,
+    names: FxHashSet<String>,
+    ids: FxHashSet<String>,
+    cluster_header: &'c str,
+    operations: &'c mut OperationsTable,
+}
+
+impl Compiler<'_> {
+    fn virtual_host(&mut self, index: usize, written: &VirtualHostConfig, at: &mut At) -> Option<VirtualHost> {
+        if let Some(name) = &written.name
+            && !self.names.insert(name.clone())
+        {
+            at.field("name", |at| at.fault::<()>(Quoted(name), "another virtual host has this name"));
+        }
+        at.field("domains", |at| {
+            if written.domains.is_empty() {
+                at.fault::<()>("[]", "expected at least one domain");
+            }
+            for (i, domain) in written.domains.iter().enumerate() {
+                at.index(i, |at| self.authorities.insert(domain, index, at));
+            }
+        });
+        let mut table = MatchTableBuilder::new();
+        let routes: Vec<Option<Route>> = at.field("routes", |at| {
+            let each = written.routes.iter().enumerate();
+            each.map(|(i, route)| at.index(i, |at| self.route(route, &mut table, at))).collect()
+        });
+        let name = written.name.as_deref().map(Into::into);
+        Some(VirtualHost { name, table: table.build(), routes: routes.into_iter().collect::<Option<_>>()? })
+    }
+
+    fn route(&mut self, written: &RouteConfig, table: &mut MatchTableBuilder, at: &mut At) -> Option<Route> {
+        if let Some(id) = &written.id
+            && !self.ids.insert(id.clone())
+        {
+            at.field("id", |at| at.fault::<()>(Quoted(id), "another route has this id"));
+        }
+        at.field("match", |at| table.push(&written.matches, at));
+        check_combination(written, at);
+        let headers = written.headers.clone().unwrap_or_default();
+        let at_headers = |headers: &_, at: &mut At| at.field("headers", |at| HeaderOperations::compile(headers, at));
+        let operations = compile_operations(&headers, written.rewrite.as_ref(), at_headers, at);
+        let ending = compile_ending(written, at);
+        let edits = compile_edits(written, self.cluster_header, at);
+        Some(Route {
+            id: written.id.as_deref().filter(|id| !id.is_empty()).map(Into::into),
+            ending: ending?,
+            operations: self.operations.push(operations?),
+            edits: edits?.into(),
+        })
+    }
+}
+
+/// What Istio's validation forbids beside an answer of the proxy's own.
+fn check_combination(written: &RouteConfig, at: &mut At) {
+    let answers = match (&written.redirect, &written.direct_response) {
+        (Some(_), Some(_)) => {
+            at.fault::<()>("redirect and directResponse", "only one of them can be given");
+            return;
+        }
+        (Some(_), None) => "redirect",
+        (None, Some(_)) => "directResponse",
+        (None, None) => return,
+    };
+    let forbidden = [("rewrite", written.rewrite.is_some()), ("cluster", written.cluster.is_some())];
+    for (field, _) in forbidden.iter().filter(|(_, given)| *given) {
+        at.field(field, |at| at.fault::<()>("given", format!("has no place beside {answers}: nothing is forwarded")));
+    }
+}
+
+fn compile_ending(written: &RouteConfig, at: &mut At) -> Option<Ending> {
+    let rewrite = compile_rewrite(written.rewrite.as_ref(), at);
+    if let Some(redirect) = &written.redirect {
+        return compile_redirect(redirect, &written.matches, at).map(Ending::Redirect);
+    }
+    if let Some(reply) = &written.direct_response {
+        return at.field("directResponse", |at| compile_direct_response(reply, at)).map(Ending::Reply);
+    }
+    rewrite.map(Ending::Forward)
+}
+
+fn compile_edits(written: &RouteConfig, cluster_header: &str, at: &mut At) -> Option<Vec<HeaderEdit>> {
+    let mut edits = Vec::new();
+    if let Some(cluster) = &written.cluster {
+        edits.push(at.field("cluster", |at| compile_cluster(cluster, cluster_header, at)));
+    }
+    if let Some(timeout) = written.timeout {
+        edits.push(at.field("timeout", |at| compile_timeout(timeout, at)));
+    }
+    if let Some(retries) = &written.retries {
+        match at.field("retries", |at| compile_retries(retries, at)) {
+            Some(headers) => edits.extend(headers.into_iter().map(Some)),
+            None => edits.push(None),
+        }
+    }
+    edits.into_iter().collect()
+}
+
+fn compile_unknown(
+    written: Option<&UnknownAuthorityConfig>,
+    cluster_header: &str,
+    at: &mut At,
+) -> Option<UnknownAuthority> {
+    let policy = written.map_or(UnknownAuthorityPolicy::NotFound, |written| written.policy);
+    let cluster = written.and_then(|written| written.cluster.as_deref());
+    let cluster = at.field("cluster", |at| match cluster {
+        Some(cluster) if policy != UnknownAuthorityPolicy::Forward => {
+            at.fault(Quoted(cluster), "only with policy FORWARD")
+        }
+        Some(cluster) => compile_cluster(cluster, cluster_header, at).map(Some),
+        None => Some(None),
+    });
+    Some(match policy {
+        UnknownAuthorityPolicy::Forward => UnknownAuthority::Forward(cluster?),
+        UnknownAuthorityPolicy::NotFound => {
+            cluster?;
+            UnknownAuthority::Reply(LocalReply::new(404, "route_not_found"))
+        }
+        UnknownAuthorityPolicy::Reject => {
+            cluster?;
+            UnknownAuthority::Reply(LocalReply::new(502, "direct_response"))
+        }
+    })
+}
