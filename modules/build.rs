@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each exports its callbacks when its feature `module` is on.
-const SINGLE: [&str; 4] = ["cors", "fault-injection", "mirroring", "weighted-shifting"];
+const SINGLE: [&str; 6] = ["authz", "cors", "fault-injection", "header-rules", "mirroring", "weighted-shifting"];
 /// Links the six, which must then not export theirs: built apart, because Cargo unites features within one build.
 const COMBINED: &str = "traffic";
 const TARGET: &str = "wasm32-wasip1";
@@ -24,9 +24,10 @@ fn main() {
     let target = out.ancestors().nth(4).unwrap_or(&out).join("modules");
     install_target();
     build(&root, &target, &SINGLE);
+    build(&root, &target, &[COMBINED]);
 
     let mut list = String::from("/// Every module.\npub const ALL: &[Module] = &[\n");
-    for name in SINGLE.iter() {
+    for name in SINGLE.iter().chain([&COMBINED]) {
         let built = target.join(TARGET).join("module").join(format!("{}.wasm", name.replace('-', "_")));
         let embedded = out.join(format!("{name}.wasm"));
         copy(&built, &embedded);

@@ -14,10 +14,13 @@ pub const CLUSTERS: [&str; 5] = ["upstream", "v1", "v2", "v3", "mirror"];
 /// How the filters of a module are configured.
 pub fn configure(module: &str) -> Option<Configure> {
     Some(match module {
+        "authz" => authz::configure,
         "cors" => cors::configure,
-        "weighted-shifting" => weighted_shifting::configure,
-        "mirroring" => mirroring::configure,
         "fault-injection" => fault_injection::configure,
+        "header-rules" => header_rules::configure,
+        "mirroring" => mirroring::configure,
+        "traffic" => traffic::configure,
+        "weighted-shifting" => weighted_shifting::configure,
         _ => return None,
     })
 }

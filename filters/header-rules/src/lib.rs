@@ -56,5 +56,5 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
 #[cfg(all(feature = "module", target_family = "wasm"))]
 proxy_wasm_shim::register! {
     configure: configure,
-    callbacks: [request_headers, response_headers, stream_end]
+    callbacks: [request_headers, response_headers]
 }
