@@ -23,7 +23,8 @@ impl TrustDomains {
             return vec![value.to_owned()];
         };
         let full = rest.split('/').count() == 4;
-        if !full || domain == "*" || !(domain == "cluster.local" || self.has(domain)) {
+        // Without an own domain a value stays: one that stood for none would never match, and a DENY never deny.
+        if self.0.is_empty() || !full || domain == "*" || !(domain == "cluster.local" || self.has(domain)) {
             return vec![value.to_owned()];
         }
         let mut expanded: Vec<String> = Vec::new();
@@ -218,7 +219,6 @@ impl RequestPrincipalPattern {
     pub fn parse(text: &str) -> Self {
         let (issuer, subject) = match text.rsplit_once('/') {
             // A leading star wins over a trailing one, which is then a character.
-            Some(("*", subject)) => (StringPattern::Present, exact(subject)),
             Some((issuer, subject)) if issuer.starts_with('*') => (StringPattern::parse(issuer), exact(subject)),
             Some((issuer, subject)) => (exact(issuer), inner_star(subject)),
             None => match StringPattern::parse(text) {

@@ -49,8 +49,7 @@ impl Compiled {
         let (rules, routes) = (rules?, routes?);
         let chooses_cluster = rules.rules.iter().any(|rule| rule.cluster.is_some());
         let strip = config.strip_control_headers.unwrap_or(!routes.is_empty() || chooses_cluster);
-        let mut compiled =
-            Self { rules, routes, operations, cluster_header: cluster_header?, strip, constant: None };
+        let mut compiled = Self { rules, routes, operations, cluster_header: cluster_header?, strip, constant: None };
         compiled.constant = compiled.constant_response();
         Some(compiled)
     }

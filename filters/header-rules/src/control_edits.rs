@@ -74,9 +74,8 @@ pub(crate) fn compile_retries(written: &RetriesConfig, at: &mut At) -> Option<Ve
         Some(timeout) => compile_millis(timeout, at).map(Some),
         None => Some(None),
     });
-    let conditions = at.field("retryOn", |at| {
-        Conditions::compile(written.retry_on.as_deref().unwrap_or(DEFAULT_CONDITIONS), at)
-    });
+    let conditions =
+        at.field("retryOn", |at| Conditions::compile(written.retry_on.as_deref().unwrap_or(DEFAULT_CONDITIONS), at));
     if written.attempts == 0 && (written.per_try_timeout.is_some() || written.retry_on.is_some()) {
         let reason = "0 switches retries off: perTryTimeout and retryOn cannot be given with it";
         return at.field("attempts", |at| at.fault(0, reason));

@@ -65,9 +65,9 @@ impl HeaderRules {
             return constant.iter().filter_map(|id| of(*id)).try_for_each(|o| o.apply_response(&nothing, stream));
         }
         let pending = self.pending.get(&stream.id()).into_iter().flatten();
-        pending.filter_map(|(id, captured)| Some((of(*id)?, captured))).try_for_each(|(operations, captured)| {
-            operations.apply_response(captured, stream)
-        })
+        pending
+            .filter_map(|(id, captured)| Some((of(*id)?, captured)))
+            .try_for_each(|(operations, captured)| operations.apply_response(captured, stream))
     }
 }
 
@@ -161,9 +161,7 @@ impl<'c> Turn<'c> {
         match decision {
             Decision::Unrouted => Ok(Outcome::Forward),
             Decision::UnknownAuthority => self.unknown_authority(stream),
-            Decision::NoRoute(_) => {
-                Ok(Outcome::Reply(self.compiled.routes.no_route.clone(), self.counters.not_found))
-            }
+            Decision::NoRoute(_) => Ok(Outcome::Reply(self.compiled.routes.no_route.clone(), self.counters.not_found)),
             Decision::Route(_, route, found) => self.follow(route, found, stream),
         }
     }

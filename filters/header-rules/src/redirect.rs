@@ -59,10 +59,7 @@ impl Redirect {
     }
 
     fn changes_nothing(&self) -> bool {
-        self.https.is_none()
-            && self.authority.is_none()
-            && self.port == Port::Kept
-            && matches!(self.path, Path::Kept)
+        self.https.is_none() && self.authority.is_none() && self.port == Port::Kept && matches!(self.path, Path::Kept)
     }
 
     /// Whether [`Redirect::reply`] needs [`Request::port`].

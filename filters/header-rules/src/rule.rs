@@ -50,12 +50,7 @@ impl RuleTable {
     }
 }
 
-fn compile(
-    written: &RuleConfig,
-    cluster_header: &str,
-    operations: &mut OperationsTable,
-    at: &mut At,
-) -> Option<Rule> {
+fn compile(written: &RuleConfig, cluster_header: &str, operations: &mut OperationsTable, at: &mut At) -> Option<Rule> {
     if written.then.is_none() && does_nothing(written) {
         at.fault::<()>("rule", "does nothing: expected an action, or then: STOP");
     }

@@ -24,7 +24,7 @@ pub enum FormatPhase {
 /// | `PROTOCOL`, `REQUESTED_SERVER_NAME`, `DOWNSTREAM_TLS_VERSION` | properties of request and connection |
 /// | `DOWNSTREAM_PEER_SUBJECT`, `DOWNSTREAM_LOCAL_SUBJECT`, `…_PEER_URI_SAN`, `…_LOCAL_URI_SAN`, `…_PEER_DNS_SAN`, `…_LOCAL_DNS_SAN`, `DOWNSTREAM_PEER_FINGERPRINT_256` | the certificates; of several alternative names the first, which is all a filter can see |
 /// | `ROUTE_NAME` | the route that `header-rules` chose |
-/// | `UPSTREAM_HOST`, `UPSTREAM_CLUSTER`, `UPSTREAM_LOCAL_ADDRESS`, `RESPONSE_CODE_DETAILS` | properties (response only) |
+/// | `UPSTREAM_HOST`, `UPSTREAM_CLUSTER`, `UPSTREAM_LOCAL_ADDRESS`, `UPSTREAM_REQUEST_ATTEMPT_COUNT`, `RESPONSE_CODE_DETAILS` | properties (response only) |
 #[derive(Clone, Debug)]
 pub struct FormatString {
     pieces: Vec<Piece>,
@@ -50,12 +50,16 @@ struct Selector {
     otherwise: Option<Box<str>>,
 }
 
-/// Which part of a property is wanted.
+/// What of a property is wanted. Addresses are `10.0.0.1:8080`, `[::1]:8080`.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Whole,
+    /// Of an address.
     WithoutPort,
+    /// Of an address.
     Port,
+    /// A whole number, in decimal digits.
+    Number,
 }
 
 /// Request headers kept for the format strings of the response phase.
@@ -86,7 +90,8 @@ impl FormatString {
                 continue;
             }
             let Some((command, after)) = split_command(after) else {
-                return at.fault(Quoted(text), "a % begins a command that no other % ends: write %% for a percent sign");
+                return at
+                    .fault(Quoted(text), "a % begins a command that no other % ends: write %% for a percent sign");
             };
             if !literal.is_empty() {
                 pieces.push(Piece::Text(std::mem::take(&mut literal).into_bytes().into()));
@@ -174,11 +179,7 @@ impl<'c> ResponseRenderer<'c> {
 }
 
 impl Command {
-    fn value(
-        &self,
-        request: &mut RequestValues<'_>,
-        stream: &mut Stream<'_>,
-    ) -> Result<Option<Vec<u8>>, HostError> {
+    fn value(&self, request: &mut RequestValues<'_>, stream: &mut Stream<'_>) -> Result<Option<Vec<u8>>, HostError> {
         match self {
             Self::RequestHeader(selector) => match request {
                 RequestValues::Stream => selector.request(stream),
@@ -206,7 +207,6 @@ impl Selector {
 }
 
 impl Part {
-    /// Of an address: `10.0.0.1:8080`, `[::1]:8080`.
     fn of(self, mut value: Vec<u8>) -> Vec<u8> {
         let colon = value.iter().rposition(|&byte| byte == b':');
         match (self, colon) {
@@ -216,6 +216,10 @@ impl Part {
                 let bare = value.strip_prefix(b"[").and_then(|value| value.strip_suffix(b"]")).map(<[u8]>::to_vec);
                 bare.unwrap_or(value)
             }
+            (Self::Number, _) => match <[u8; 8]>::try_from(value.as_slice()) {
+                Ok(number) => u64::from_le_bytes(number).to_string().into_bytes(),
+                Err(_) => Vec::new(),
+            },
             (Self::Port, Some(colon)) => value.split_off(colon + 1),
             (Self::Port, None) => Vec::new(),
             (Self::Whole, _) | (Self::WithoutPort, None) => value,
@@ -301,7 +305,7 @@ pub fn header_name(text: &str) -> Option<Box<str>> {
 
 type PropertyCommand = (&'static str, &'static [&'static str], Part);
 
-const PROPERTIES: [PropertyCommand; 21] = [
+const PROPERTIES: [PropertyCommand; 22] = [
     ("DOWNSTREAM_REMOTE_ADDRESS", &["source", "address"], Part::Whole),
     ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", &["source", "address"], Part::WithoutPort),
     ("DOWNSTREAM_REMOTE_PORT", &["source", "address"], Part::Port),
@@ -322,9 +326,15 @@ const PROPERTIES: [PropertyCommand; 21] = [
     ("UPSTREAM_HOST", &["upstream", "address"], Part::Whole),
     ("UPSTREAM_CLUSTER", &["xds", "cluster_name"], Part::Whole),
     ("UPSTREAM_LOCAL_ADDRESS", &["upstream", "local_address"], Part::Whole),
+    ("UPSTREAM_REQUEST_ATTEMPT_COUNT", &["upstream", "request_attempt_count"], Part::Number),
     ("RESPONSE_CODE_DETAILS", &["response", "code_details"], Part::Whole),
 ];
 
 /// Those of [`PROPERTIES`] that exist only once there is a response.
-const RESPONSE_PROPERTIES: [&str; 4] =
-    ["UPSTREAM_HOST", "UPSTREAM_CLUSTER", "UPSTREAM_LOCAL_ADDRESS", "RESPONSE_CODE_DETAILS"];
+const RESPONSE_PROPERTIES: [&str; 5] = [
+    "UPSTREAM_HOST",
+    "UPSTREAM_CLUSTER",
+    "UPSTREAM_LOCAL_ADDRESS",
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT",
+    "RESPONSE_CODE_DETAILS",
+];

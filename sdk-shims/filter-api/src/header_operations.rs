@@ -55,7 +55,11 @@ struct Level {
 enum Value {
     /// The same for every stream: handed to the host as it is.
     Fixed(HeaderEdit),
-    Formatted { name: Box<str>, add: bool, format: FormatString },
+    Formatted {
+        name: Box<str>,
+        add: bool,
+        format: FormatString,
+    },
 }
 
 /// Which message is changed.
@@ -82,11 +86,7 @@ impl HeaderOperations {
             Some(response) => Level::compile(response, Message::Response, at),
             None => Some(None),
         });
-        Some(Self {
-            request: request?.into_iter().collect(),
-            response: response?.into_iter().collect(),
-            authority,
-        })
+        Some(Self { request: request?.into_iter().collect(), response: response?.into_iter().collect(), authority })
     }
 
     /// These operations, and after them those of another level: what `later` sets wins.

@@ -114,8 +114,20 @@ fn what_re2_refuses_or_reads_otherwise_is_refused() {
         assert!(compiled.is_none() && faults.len() == 1, "{pattern}: {faults:?}");
         assert!(faults[0].contains(reason), "{pattern}: {faults:?}");
     }
-    for pattern in [r"\x{41}\x42", r"\.\_\-\/\ ", "a{1000}", "a*?b+?c??d{1,2}?", "(?P<n>a)(?<m>b)", r"\Aa\z", "[{]{2}"]
-    {
+    for pattern in [
+        "[(?x]",
+        "[]{x}?*]",
+        "[^]{x}?*]",
+        r"[[:alpha:]({?*]",
+        r"\[\(?\{*",
+        r"\x{41}\x42",
+        r"\.\_\-\/\ ",
+        "a{1000}",
+        "a*?b+?c??d{1,2}?",
+        "(?P<n>a)(?<m>b)",
+        r"\Aa\z",
+        "[{]{2}",
+    ] {
         regex(pattern);
     }
 }
