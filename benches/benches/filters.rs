@@ -17,13 +17,8 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let sections: [(&str, fn() -> Outcome); 5] = [
-        ("sizes", sizes),
-        ("instructions", instructions),
-        ("configure", configure),
-        ("time", time),
-        ("envoy", envoy),
-    ];
+    let sections: [(&str, fn() -> Outcome); 5] =
+        [("sizes", sizes), ("instructions", instructions), ("configure", configure), ("time", time), ("envoy", envoy)];
     for (name, section) in sections {
         if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {
             println!("\n## {name}");
@@ -153,8 +148,10 @@ fn envoy() -> Outcome {
     let upstream = Upstream::start()?;
     let binary = tools::envoy()?;
     let baseline = sdk_baseline()?;
-    let paths: Vec<(PathBuf, Value)> =
-        six_filters().into_iter().map(|(name, value)| Ok((optimised::path(name)?, value))).collect::<Result<_, Box<dyn Error>>>()?;
+    let paths: Vec<(PathBuf, Value)> = six_filters()
+        .into_iter()
+        .map(|(name, value)| Ok((optimised::path(name)?, value)))
+        .collect::<Result<_, Box<dyn Error>>>()?;
     let six: Vec<(&Path, Value)> = paths.iter().map(|(path, value)| (path.as_path(), value.clone())).collect();
     let traffic = optimised::path("traffic")?;
     let setups: [(&str, Vec<(&Path, Value)>); 4] = [
@@ -172,7 +169,8 @@ fn envoy() -> Outcome {
     let mut rounds: Vec<Vec<Duration>> = Vec::new();
     for round in 0..ROUNDS {
         let mut costs = vec![Duration::ZERO; proxies.len()];
-        let order: Vec<usize> = if round % 2 == 0 { (0..proxies.len()).collect() } else { (0..proxies.len()).rev().collect() };
+        let order: Vec<usize> =
+            if round % 2 == 0 { (0..proxies.len()).collect() } else { (0..proxies.len()).rev().collect() };
         for i in order {
             costs[i] = proxies[i].cpu_per_request(REQUESTS)?;
         }

@@ -72,9 +72,10 @@ pub const INDEXED: [Shape; 8] = [
         name: "authz/exact principal",
         module: "authz",
         configuration: |n| {
-            policies(n, |i| {
-                json!({"from": [{"source": {"principals": [format!("cluster.local/ns/shop/sa/w{}", number(i))]}}]})
-            })
+            policies(
+                n,
+                |i| json!({"from": [{"source": {"principals": [format!("cluster.local/ns/shop/sa/w{}", number(i))]}}]}),
+            )
         },
         request: |n| vec![pair("principal", format!("spiffe://cluster.local/ns/shop/sa/w{}", number(n - 1)))],
     },

@@ -208,28 +208,32 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
 }
 
 fn bootstrap(filters: &[(&Path, Value)], port: u16, upstream: u16) -> Value {
-    let mut http_filters: Vec<Value> = filters.iter().enumerate().map(|(i, (module, configuration))| {
-        json!({
-            "name": format!("wasm{i}"),
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-                "config": {
-                    "name": format!("wasm{i}"),
-                    "root_id": format!("wasm{i}"),
-                    // A VM each, as separate plugins have.
-                    "vm_config": {
-                        "vm_id": format!("vm{i}"),
-                        "runtime": "envoy.wasm.runtime.v8",
-                        "code": {"local": {"filename": module}},
-                    },
-                    "configuration": {
-                        "@type": "type.googleapis.com/google.protobuf.StringValue",
-                        "value": configuration.to_string(),
+    let mut http_filters: Vec<Value> = filters
+        .iter()
+        .enumerate()
+        .map(|(i, (module, configuration))| {
+            json!({
+                "name": format!("wasm{i}"),
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                    "config": {
+                        "name": format!("wasm{i}"),
+                        "root_id": format!("wasm{i}"),
+                        // A VM each, as separate plugins have.
+                        "vm_config": {
+                            "vm_id": format!("vm{i}"),
+                            "runtime": "envoy.wasm.runtime.v8",
+                            "code": {"local": {"filename": module}},
+                        },
+                        "configuration": {
+                            "@type": "type.googleapis.com/google.protobuf.StringValue",
+                            "value": configuration.to_string(),
+                        },
                     },
                 },
-            },
+            })
         })
-    }).collect();
+        .collect();
     http_filters.push(json!({
         "name": "envoy.filters.http.router",
         "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},

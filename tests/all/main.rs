@@ -3,6 +3,7 @@
 
 mod cases;
 mod repository;
+mod robust;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -15,6 +16,7 @@ fn main() {
         Err(error) => trials.push(Trial::test("cases::readable", move || Err(error.into()))),
     }
     trials.extend(repository::trials());
+    trials.extend(robust::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the proxies: leaving the process would not.
     engines.stop();

@@ -212,7 +212,8 @@ impl<'f> Attributes<'f> {
     pub(crate) fn claims(&mut self) -> Result<Option<&Value>, Unavailable> {
         const WHAT: &str = "outrigger.jwt";
         if self.claims.is_none() {
-            let payload = self.facts.property(&[WHAT]).map_err(|error| Unavailable { what: WHAT, why: Why::Host(error) })?;
+            let payload =
+                self.facts.property(&[WHAT]).map_err(|error| Unavailable { what: WHAT, why: Why::Host(error) })?;
             let claims = match payload {
                 Some(payload) => Some(claims::from_json(&payload).map_err(|reason| unreadable(WHAT, reason))?),
                 None => self.metadata()?.and_then(|all| all.at(&["envoy.filters.http.jwt_authn", "payload"])).cloned(),
@@ -244,7 +245,8 @@ impl<'f> Attributes<'f> {
 fn read_peer(facts: &mut dyn Facts, cache: &mut PeerCache) -> Result<Option<Rc<Peer>>, Unavailable> {
     const CERTIFICATE: &str = "connection.peer_certificate";
     // The digest first: it is short, and enough for every request but the first of a client.
-    let Some(digest) = property(facts, "connection.sha256_peer_certificate_digest")?.filter(|digest| !digest.is_empty())
+    let Some(digest) =
+        property(facts, "connection.sha256_peer_certificate_digest")?.filter(|digest| !digest.is_empty())
     else {
         return Ok(None);
     };

@@ -273,11 +273,7 @@ impl Field {
     fn is_indexed(&self) -> bool {
         !matches!(
             self,
-            Field::TrustDomain
-                | Field::DirectAddress
-                | Field::RemoteAddress
-                | Field::LocalAddress
-                | Field::Metadata(_)
+            Field::TrustDomain | Field::DirectAddress | Field::RemoteAddress | Field::LocalAddress | Field::Metadata(_)
         )
     }
 

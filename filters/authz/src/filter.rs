@@ -6,7 +6,9 @@ use crate::compile;
 use crate::config::Config;
 use crate::decision::{Decision, Policies, RuleId};
 use crate::ext_authz::{Change, Changes, Outcome, Provider, edited_target};
-use filter_api::{Action, CallEvent, CallId, Filter, HeaderEdit, HostError, LocalReply, Metric, Root, Stream, StreamId};
+use filter_api::{
+    Action, CallEvent, CallId, Filter, HeaderEdit, HostError, LocalReply, Metric, Root, Stream, StreamId, configure_one,
+};
 use plugin_config::{At, Faults};
 use rustc_hash::FxHashMap;
 
@@ -15,12 +17,7 @@ use rustc_hash::FxHashMap;
 /// # Errors
 /// Every fault of the configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    let config: Config = plugin_config::from_slice(configuration)?;
-    let mut at = At::root();
-    match (build(&config, &mut at, root), at.into_faults()) {
-        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
-        (_, faults) => Err(faults),
-    }
+    configure_one(configuration, root, build)
 }
 
 /// Makes the filter from a configuration that was read; faults are recorded in `at`.

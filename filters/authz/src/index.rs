@@ -91,11 +91,7 @@ impl RuleSet {
 }
 
 /// Hands every value that rules can be filed by, and that the request has for a field, to `sink`.
-fn values(
-    field: &Field,
-    attributes: &mut Attributes<'_>,
-    sink: &mut dyn FnMut(&[u8]),
-) -> Result<(), Unavailable> {
+fn values(field: &Field, attributes: &mut Attributes<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Unavailable> {
     match field {
         Field::Principal | Field::Namespace | Field::ServiceAccount => {
             for id in attributes.peer()?.into_iter().flat_map(|peer| peer.ids()) {
@@ -131,11 +127,8 @@ fn values(
                 });
             }
         }
-        Field::TrustDomain
-        | Field::DirectAddress
-        | Field::RemoteAddress
-        | Field::LocalAddress
-        | Field::Metadata(_) => {}
+        Field::TrustDomain | Field::DirectAddress | Field::RemoteAddress | Field::LocalAddress | Field::Metadata(_) => {
+        }
     }
     Ok(())
 }

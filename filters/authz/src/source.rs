@@ -26,11 +26,7 @@ pub(crate) fn compile(source: &Source, scope: &Scope<'_>, at: &mut At) -> Terms 
         ),
         (Field::TrustDomain, ("trustDomains", &s.trust_domains), ("notTrustDomains", &s.not_trust_domains)),
         (Field::DirectAddress, ("ipBlocks", &s.ip_blocks), ("notIpBlocks", &s.not_ip_blocks)),
-        (
-            Field::RemoteAddress,
-            ("remoteIpBlocks", &s.remote_ip_blocks),
-            ("notRemoteIpBlocks", &s.not_remote_ip_blocks),
-        ),
+        (Field::RemoteAddress, ("remoteIpBlocks", &s.remote_ip_blocks), ("notRemoteIpBlocks", &s.not_remote_ip_blocks)),
     ] {
         terms.field(field, (values.0, values.1), (not_values.0, not_values.1), scope, at);
     }

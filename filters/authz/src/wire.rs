@@ -160,6 +160,9 @@ mod tests {
             assert_eq!(read(&message[..end], &mut |_, _| Ok(())), Err(Malformed), "cut at {end}");
         }
         assert_eq!(read(&[0x0B], &mut |_, _| Ok(())), Err(Malformed), "groups are not read");
-        assert_eq!(read(&[0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1], &mut |_, _| Ok(())), Err(Malformed));
+        assert_eq!(
+            read(&[0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1], &mut |_, _| Ok(())),
+            Err(Malformed)
+        );
     }
 }

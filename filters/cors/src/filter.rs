@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::policy::{Policy, Preflight};
 use filter_api::{
     Action, Filter, HeaderEdit, HostError, LocalReply, Metric, PolicyId, PolicyTable, Root, Stream, StreamId,
+    configure_one,
 };
 use plugin_config::{At, Faults};
 use rustc_hash::FxHashMap;
@@ -13,12 +14,7 @@ use rustc_hash::FxHashMap;
 /// # Errors
 /// Every fault of the configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    let config: Config = plugin_config::from_slice(configuration)?;
-    let mut at = At::root();
-    match (build(&config, &mut at, root), at.into_faults()) {
-        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
-        (_, faults) => Err(faults),
-    }
+    configure_one(configuration, root, build)
 }
 
 /// Compiles a configuration; every fault is recorded in `at`.

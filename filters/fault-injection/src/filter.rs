@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::draws::draw;
 use crate::fault::{Answer, Fault};
 use crate::held::Held;
-use filter_api::{Action, Filter, LocalReply, Metric, PolicyTable, Root, Stream, StreamId};
+use filter_api::{Action, Filter, LocalReply, Metric, PolicyTable, Root, Stream, StreamId, configure_one};
 use plugin_config::{At, Faults};
 use std::time::Duration;
 
@@ -20,12 +20,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// # Errors
 /// Every fault of the configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    let config: Config = plugin_config::from_slice(configuration)?;
-    let mut at = At::root();
-    match (build(&config, &mut at, root), at.into_faults()) {
-        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
-        (_, faults) => Err(faults),
-    }
+    configure_one(configuration, root, build)
 }
 
 /// Compiles a configuration; every fault is recorded in `at`.

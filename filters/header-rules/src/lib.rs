@@ -29,7 +29,7 @@ pub use config::{
 };
 pub use route::{Route, VirtualHost};
 
-use filter_api::{Filter, Root};
+use filter_api::{Filter, Root, configure_one};
 use plugin_config::{At, Faults};
 
 /// Makes the filter from its plugin configuration (JSON).
@@ -37,14 +37,7 @@ use plugin_config::{At, Faults};
 /// # Errors
 /// Every fault of the configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    let config = plugin_config::from_slice::<Config>(configuration)?;
-    let mut at = At::root();
-    let filter = build(&config, &mut at, root);
-    let faults = at.into_faults();
-    match filter {
-        Some(filter) if faults.is_empty() => Ok(vec![filter]),
-        _ => Err(faults),
-    }
+    configure_one(configuration, root, build)
 }
 
 /// Makes the filter from its configuration, already read; faults are recorded in `at`, which stands at it.

@@ -3,7 +3,9 @@
 use crate::config::Config;
 use crate::copy;
 use crate::policy::Policy;
-use filter_api::{Action, CallEvent, CallId, Filter, HostError, HttpCall, Metric, PolicyTable, Root, Stream, StreamId};
+use filter_api::{
+    Action, CallEvent, CallId, Filter, HostError, HttpCall, Metric, PolicyTable, Root, Stream, StreamId, configure_one,
+};
 use http_match::HeaderList;
 use plugin_config::{At, Faults};
 use rustc_hash::FxHashMap;
@@ -14,12 +16,7 @@ use std::time::Duration;
 /// # Errors
 /// Every fault of the configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    let config: Config = plugin_config::from_slice(configuration)?;
-    let mut at = At::root();
-    match (build(&config, &mut at, root), at.into_faults()) {
-        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
-        (_, faults) => Err(faults),
-    }
+    configure_one(configuration, root, build)
 }
 
 /// Compiles a configuration; every fault is recorded in `at`.

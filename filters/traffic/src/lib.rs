@@ -55,7 +55,8 @@ fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Vec<Box<dyn Filte
         .weighted_shifting
         .as_ref()
         .map(|config| at.field("weightedShifting", |at| weighted_shifting::build(config, at, root)));
-    let mirroring = config.mirroring.as_ref().map(|config| at.field("mirroring", |at| mirroring::build(config, at, root)));
+    let mirroring =
+        config.mirroring.as_ref().map(|config| at.field("mirroring", |at| mirroring::build(config, at, root)));
     [authz, header_rules, fault_injection, cors, weighted_shifting, mirroring].into_iter().flatten().flatten().collect()
 }
 

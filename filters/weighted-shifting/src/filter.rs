@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::key::{Key, Source, hex};
 use crate::policy::Policy;
 use filter_api::{
-    Action, Captured, Filter, HeaderEdit, HostError, Metric, PolicyId, PolicyTable, Root, Stream, StreamId, header_name,
+    Action, Captured, Filter, HeaderEdit, HostError, Metric, PolicyId, PolicyTable, Root, Stream, StreamId,
+    configure_one, header_name,
 };
 use plugin_config::{At, Faults, Quoted};
 use rustc_hash::FxHashMap;
@@ -15,12 +16,7 @@ use twox_hash::XxHash64;
 /// # Errors
 /// Every fault of the configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    let config: Config = plugin_config::from_slice(configuration)?;
-    let mut at = At::root();
-    match (build(&config, &mut at, root), at.into_faults()) {
-        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
-        (_, faults) => Err(faults),
-    }
+    configure_one(configuration, root, build)
 }
 
 /// Compiles a configuration; every fault is recorded in `at`.

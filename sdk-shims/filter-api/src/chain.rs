@@ -2,7 +2,7 @@
 
 use crate::headers::Headers;
 use crate::{Action, CallEvent, CallId, HeaderMap, Host, Root, Stream, StreamId};
-use plugin_config::Faults;
+use plugin_config::{At, Faults, FromNode};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -45,6 +45,23 @@ pub trait Filter {
 /// # Errors
 /// Every fault of the configuration: the module is refused whole.
 pub type Configure = fn(&[u8], &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults>;
+
+/// Reads the plugin configuration of a module with one filter, and builds it: the body of its [`Configure`].
+///
+/// # Errors
+/// Every fault, those of reading and those that `build` records.
+pub fn configure_one<C: FromNode>(
+    configuration: &[u8],
+    root: &mut Root<'_>,
+    build: impl FnOnce(&C, &mut At, &mut Root<'_>) -> Option<Box<dyn Filter>>,
+) -> Result<Vec<Box<dyn Filter>>, Faults> {
+    let config: C = plugin_config::from_slice(configuration)?;
+    let mut at = At::root();
+    match (build(&config, &mut at, root), at.into_faults()) {
+        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
+        (_, faults) => Err(faults),
+    }
+}
 
 /// The filters of one plugin, in request order, with the streams they have in hand.
 pub struct Chain {

@@ -27,7 +27,7 @@ pub use capabilities::{
     CallEvent, CallId, GrpcCall, HeaderEdit, HeaderMap, Host, HostError, HttpCall, Metric, MetricId, MetricKind,
     StreamId,
 };
-pub use chain::{Chain, Configure, Filter};
+pub use chain::{Chain, Configure, Filter, configure_one};
 pub use format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRenderer, header_name};
 pub use header_operations::{Captured, HeaderOperations, HeaderOperationsConfig, HeadersConfig, check_authority};
 pub use headers::Headers;

@@ -112,11 +112,7 @@ impl Provider {
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub(crate) fn call(
-        &self,
-        stream: &mut Stream<'_>,
-        surroundings: &Surroundings,
-    ) -> Result<CallId, CallError> {
+    pub(crate) fn call(&self, stream: &mut Stream<'_>, surroundings: &Surroundings) -> Result<CallId, CallError> {
         match &self.protocol {
             Protocol::Http(check) => {
                 let headers = check.request(stream.headers().map_err(CallError::Host)?);
@@ -146,9 +142,9 @@ impl Provider {
     /// Reads its answer, during the callback that reports it.
     pub(crate) fn outcome(&self, call: CallId, event: CallEvent, root: &mut Root<'_>) -> Outcome {
         let answer = match (&self.protocol, event) {
-            (Protocol::Http(check), CallEvent::HttpResponse { body_size }) => root
-                .call_headers()
-                .and_then(|headers| Ok(check.outcome(&headers, root.call_body(call, body_size)?))),
+            (Protocol::Http(check), CallEvent::HttpResponse { body_size }) => {
+                root.call_headers().and_then(|headers| Ok(check.outcome(&headers, root.call_body(call, body_size)?)))
+            }
             (Protocol::Grpc, CallEvent::GrpcMessage { size }) => {
                 root.call_body(call, size).map(|message| grpc::outcome(&message))
             }
