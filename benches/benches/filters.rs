@@ -14,10 +14,11 @@ use std::process::Command;
 use std::time::Duration;
 
 type Outcome = Result<(), Box<dyn Error>>;
+type Section = fn() -> Outcome;
 
 fn main() -> Outcome {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let sections: [(&str, fn() -> Outcome); 5] =
+    let sections: [(&str, Section); 5] =
         [("sizes", sizes), ("instructions", instructions), ("configure", configure), ("time", time), ("envoy", envoy)];
     for (name, section) in sections {
         if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {

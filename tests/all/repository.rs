@@ -1,8 +1,206 @@
-//! What concerns the whole repository: sizes, examples, documents, imports.
+//! What concerns the whole repository: module sizes, examples, documents, imports, tests on wasm32.
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Failed, Trial};
+use outrigger_tests::{native, optimised, root, tools};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    Vec::new()
+    let mut trials = vec![
+        Trial::test("repository::module_sizes", module_sizes),
+        Trial::test("repository::document_paths", document_paths),
+        Trial::test("repository::imports", imports),
+    ];
+    for example in files(&root().join("envoy-configs/examples"), "yaml") {
+        let name = example.strip_prefix(root()).unwrap_or(&example).display().to_string();
+        let test = if name.ends_with("envoy.yaml") { envoy_accepts } else { filter_accepts };
+        trials.push(Trial::test(format!("examples::{name}"), move || test(&example)));
+    }
+    for tested in ["config/http-match", "filters"] {
+        for suite in files(&root().join(tested), "rs").into_iter().filter(|file| file.ends_with("tests/wasm.rs")) {
+            let package = suite.ancestors().nth(2).and_then(Path::file_name).unwrap_or_default();
+            let package = package.to_string_lossy().into_owned();
+            trials.push(Trial::test(format!("wasm_bindgen::{package}"), move || on_wasm(&package)));
+        }
+    }
+    trials
+}
+
+/// All files below a directory with this ending, in order.
+fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|found| found == ending) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn read(path: &Path) -> Result<String, Failed> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// What a module may have in bytes, optimised: a VM per worker holds each, so they may shrink but not grow.
+const BUDGETS: [(&str, u64); 7] = [
+    ("authz", 250_000),
+    ("cors", 220_000),
+    ("fault-injection", 220_000),
+    ("header-rules", 295_000),
+    ("mirroring", 220_000),
+    ("weighted-shifting", 260_000),
+    ("traffic", 520_000),
+];
+
+fn module_sizes() -> Result<(), Failed> {
+    let mut over = Vec::new();
+    for (name, budget) in BUDGETS {
+        let path = optimised::path(name)?;
+        let size = fs::metadata(&path)?.len();
+        println!("{name}: {size} bytes");
+        if size > budget {
+            over.push(format!("{name} has {size} bytes, more than {budget}"));
+        }
+    }
+    let (known, all) = (BUDGETS.map(|(name, _)| name), modules::ALL.iter().map(|module| module.name));
+    over.extend(all.filter(|name| !known.contains(name)).map(|name| format!("{name} has no budget")));
+    if over.is_empty() { Ok(()) } else { Err(over.join("\n").into()) }
+}
+
+/// A bootstrap is validated by Envoy, with the modules that it names.
+fn envoy_accepts(example: &Path) -> Result<(), Failed> {
+    let text = read(example)?;
+    let mut configured = text.clone();
+    for module in modules::ALL {
+        let path = optimised::path(module.name)?.display().to_string();
+        configured = configured.replace(&format!("target/wasm/{}.wasm", module.name), &path);
+    }
+    if configured == text {
+        return Err("the bootstrap names no module of this repository".into());
+    }
+    let file =
+        tools::target_directory().join(format!("example-{}.yaml", tools::hex(example.as_os_str().as_encoded_bytes())));
+    fs::write(&file, configured)?;
+    let output = Command::new(tools::envoy()?).args(["--mode", "validate", "-c"]).arg(&file).output()?;
+    fs::remove_file(&file)?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    if output.status.success() && said.contains("OK") { Ok(()) } else { Err(said.into_owned().into()) }
+}
+
+/// The plugin configuration of an Istio resource is accepted by the filter it is for.
+fn filter_accepts(example: &Path) -> Result<(), Failed> {
+    let resource: Value = serde_saphyr::from_str(&read(example)?).map_err(|error| error.to_string())?;
+    let spec = resource.get("spec").ok_or("no spec")?;
+    let wasm = spec.get("wasm").unwrap_or(spec);
+    let url = wasm.get("url").and_then(Value::as_str).ok_or("no url")?;
+    let module = url.rsplit('/').next().and_then(|file| file.strip_suffix(".wasm")).ok_or("the url names no module")?;
+    let configure = native::configure(module).ok_or_else(|| format!("there is no module {module}"))?;
+    let configuration = wasm.get("pluginConfig").ok_or("no pluginConfig")?.to_string();
+    let mut proxy = native_shim::NativeProxy::new(native_shim::Settings::default());
+    proxy.add_plugin(configure, configuration.as_bytes()).map_err(|faults| faults.to_string().into())
+}
+
+/// Every path in backticks in a document exists.
+fn document_paths() -> Result<(), Failed> {
+    let root = root();
+    let mut documents: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].iter().map(|name| root.join(name)).collect();
+    documents.extend(files(&root.join("filters"), "md"));
+    let mut missing = Vec::new();
+    let mut checked = 0;
+    for document in documents {
+        let text = read(&document)?;
+        // Every other piece between backticks is code.
+        for code in text.split('`').skip(1).step_by(2) {
+            let tops = ["config/", "sdk-shims/", "filters/", "modules/", "tests/", "benches/", "envoy-configs/"];
+            let path = tops.iter().any(|top| code.starts_with(top)) && !code.contains([' ', '<', '*', '\n']);
+            if path {
+                checked += 1;
+                if !root.join(code).exists() {
+                    missing.push(format!("{}: {code}", document.display()));
+                }
+            }
+        }
+    }
+    if checked < 10 {
+        return Err(format!("only {checked} paths were found: the check has gone blind").into());
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n").into()) }
+}
+
+/// What each crate may depend on, of this repository: the table in ARCHITECTURE.md.
+const IMPORTS: [(&str, &[&str]); 6] = [
+    ("config/plugin-config", &[]),
+    ("config/http-match", &["plugin-config"]),
+    ("sdk-shims/filter-api", &["http-match", "plugin-config"]),
+    ("sdk-shims/proxy-wasm-shim", &["filter-api", "http-match"]),
+    ("sdk-shims/native-shim", &["filter-api", "http-match", "plugin-config"]),
+    ("filters", &["filter-api", "http-match", "plugin-config", "proxy-wasm-shim"]),
+];
+
+fn imports() -> Result<(), Failed> {
+    let root = root();
+    let manifests = ["config", "sdk-shims", "filters"].iter().flat_map(|top| files(&root.join(top), "toml"));
+    let manifests: Vec<PathBuf> = manifests.filter(|file| file.ends_with("Cargo.toml")).collect();
+    let own: BTreeSet<String> =
+        manifests.iter().filter_map(|file| Some(file.parent()?.file_name()?.to_string_lossy().into_owned())).collect();
+    let mut wrong = Vec::new();
+    for manifest in &manifests {
+        let place = manifest.strip_prefix(&root).unwrap_or(manifest).display().to_string();
+        if place.starts_with("filters/traffic") {
+            continue;
+        }
+        let allowed = IMPORTS.iter().find(|(start, _)| place.starts_with(start)).map(|(_, allowed)| *allowed);
+        let allowed = allowed.ok_or_else(|| format!("{place} is not in the table of imports"))?;
+        let text = read(manifest)?;
+        let code = text.split("dev-dependencies").next().unwrap_or_default();
+        let used =
+            code.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| own.contains(*name));
+        wrong.extend(used.filter(|name| !allowed.contains(name)).map(|name| format!("{place} depends on {name}")));
+    }
+    for source in ["config", "sdk-shims", "filters"].iter().flat_map(|top| files(&root.join(top), "rs")) {
+        let bound = read(&source)?.contains("wasm_import_module");
+        if bound && !source.ends_with("sdk-shims/proxy-wasm-shim/src/hostcalls.rs") {
+            wrong.push(format!("{} binds hostcalls: only proxy-wasm-shim does", source.display()));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+/// Runs a crate's suite on wasm32-unknown-unknown under Node.
+fn on_wasm(package: &str) -> Result<(), Failed> {
+    let runner = tools::wasm_bindgen_runner()?.join("bin/wasm-bindgen-test-runner");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root()).args([
+        "test",
+        "--locked",
+        "--target",
+        "wasm32-unknown-unknown",
+        "-p",
+        package,
+        "--test",
+        "wasm",
+    ]);
+    cargo.env("CARGO_TARGET_DIR", tools::target_directory().join("wasm-bindgen"));
+    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    let output = cargo.output()?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let passed = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: ok. "))
+        .filter_map(|rest| rest.split(' ').next().and_then(|count| count.parse::<u32>().ok()));
+    match passed.sum::<u32>() {
+        count if output.status.success() && count > 0 => Ok(()),
+        _ => Err(said.into()),
+    }
 }

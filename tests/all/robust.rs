@@ -71,11 +71,15 @@ impl Upstreams for Erratic {
         let mut headers = HeaderList::new();
         headers.add(":status", if sent.by_plugin { b"\xff" } else { b"200" });
         headers.add("location", b"\xff\xfe");
-        (sent.message.body.len() % 2 == 0).then_some(Message { headers, body: vec![0xff; 5], ..Message::default() })
+        sent.message.body.len().is_multiple_of(2).then_some(Message {
+            headers,
+            body: vec![0xff; 5],
+            ..Message::default()
+        })
     }
 
     fn grpc(&mut self, call: &RecordedCall) -> Result<Vec<u8>, u32> {
-        if call.body.len() % 2 == 0 { Ok(vec![0xff; 7]) } else { Err(99) }
+        if call.body.len().is_multiple_of(2) { Ok(vec![0xff; 7]) } else { Err(99) }
     }
 }
 

@@ -354,7 +354,9 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, String> {
 fn read(filter: &Path, file: &Path) -> Result<Vec<Located>, String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let text = std::fs::read_to_string(file).map_err(|error| at(&error))?;
-    let cases: Vec<Case> = serde_saphyr::from_str(&text).map_err(|error| at(&error))?;
+    // YAML 1.2: `n` and `no` are texts.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let cases: Vec<Case> = serde_saphyr::from_str_with_options(&text, options).map_err(|error| at(&error))?;
     let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let mut seen = std::collections::BTreeSet::new();
     let located = cases.into_iter().map(|case| {

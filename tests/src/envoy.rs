@@ -38,11 +38,9 @@ impl Envoy {
         let names = cases.first().map(|case| clusters(case)).unwrap_or_default();
         let all: BTreeSet<String> = cases.iter().flat_map(|case| clusters(case)).chain(names).collect();
         let upstream = runtime.block_on(FakeUpstream::start(all)).map_err(|error| error.to_string())?;
-        let mut placed = Vec::new();
-        for case in cases {
-            placed.push((*case, free_port()?));
-        }
-        let admin = free_port()?;
+        let mut ports = free_ports(cases.len() + 1)?.into_iter();
+        let admin = ports.next().ok_or("no port is free")?;
+        let placed: Vec<_> = cases.iter().copied().zip(ports).collect();
         let grpc: BTreeSet<&String> = cases.iter().flat_map(|located| grpc_clusters(located)).collect();
         let ports = upstream.ports().iter();
         let ports = ports.map(|(name, port)| (name.clone(), (*port, grpc.contains(name)))).collect();
@@ -250,9 +248,11 @@ pub fn refuses(located: &Located) -> Vec<String> {
     }
 }
 
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+/// Ports that are free, each another: all are held until the last is found.
+fn free_ports(count: usize) -> Result<Vec<u16>, String> {
+    let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+    let listeners = listeners.map_err(|error| error.to_string())?;
+    listeners.iter().map(|listener| listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string())).collect()
 }
 
 /// Starts Envoy with a bootstrap.

@@ -97,7 +97,7 @@ fn send(proxy: &mut NativeProxy, case: &Case, request: &Request) -> Outcome {
     let before: Vec<i64> = request.expect.metrics.keys().map(|name| proxy.metric(name)).collect();
     let mut outcome = Outcome::default();
     for _ in 0..request.times {
-        let exchange = proxy.exchange(message(request), &mut Behind { case });
+        let exchange = proxy.exchange(message(case, request), &mut Behind { case });
         let mut observed = observed(exchange.response);
         observed.held = exchange.held;
         observed.arrived = exchange.sent.into_iter().map(arrived).collect();
@@ -110,11 +110,12 @@ fn send(proxy: &mut NativeProxy, case: &Case, request: &Request) -> Outcome {
     outcome
 }
 
-fn message(request: &Request) -> Message {
+fn message(case: &Case, request: &Request) -> Message {
     let mut headers = HeaderList::new();
     headers.add(":authority", request.authority.as_bytes());
     headers.add(":path", request.path.as_bytes());
     headers.add(":method", request.method.as_bytes());
+    headers.add(":scheme", if case.peer.is_some() { b"https" } else { b"http" });
     for (name, value) in &request.headers {
         headers.add(name, &value.bytes());
     }

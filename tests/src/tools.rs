@@ -70,16 +70,15 @@ pub fn wasm_opt() -> Result<PathBuf, String> {
 pub fn wasm_bindgen_runner() -> Result<PathBuf, String> {
     const VERSION: &str = "0.2.130";
     let home = directory().join(format!("wasm-bindgen-{VERSION}"));
-    let runner = home.join("bin/wasm-bindgen-test-runner");
-    if runner.exists() {
-        return Ok(runner);
+    if home.join("bin/wasm-bindgen-test-runner").exists() {
+        return Ok(home);
     }
     let work = fresh(&home)?;
     let root = work.display().to_string();
     let package = format!("wasm-bindgen-cli@{VERSION}");
     run(&work, env!("CARGO"), &["install", "--quiet", "--locked", "--debug", "--root", &root, &package])?;
     settle(&work, &home)?;
-    Ok(runner)
+    Ok(home)
 }
 
 /// A directory beside `home` to work in, so that a half-done one is never taken for the tool.

@@ -162,3 +162,33 @@ impl Clause {
         Found { entry: self.entry, alternative: self.alternative, uri }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeaderList, StringMatch};
+
+    fn clause(prefix: &str) -> HttpMatchRequest {
+        HttpMatchRequest { uri: Some(StringMatch::Prefix(prefix.into())), ..HttpMatchRequest::default() }
+    }
+
+    #[test]
+    fn a_sequence_is_searched_behind_each_match() {
+        let mut builder = MatchTableBuilder::new();
+        let lists = [vec![clause("/a")], vec![], vec![clause("/b"), clause("/ab")], vec![clause("/a")], vec![]];
+        lists.iter().for_each(|matches| builder.push(matches, &mut At::root()));
+        let table = builder.build_sequence();
+        let headers: HeaderList = [(":path", "/abc")].into_iter().collect();
+        let request = Request::new(&headers);
+        let all: Vec<usize> =
+            std::iter::successors(table.find_from(0, &request), |found| table.find_from(found.entry + 1, &request))
+                .map(|found| found.entry)
+                .collect();
+        assert_eq!(all, [0, 1, 2, 3, 4]);
+        let fixed = |entry| table.fixed_from(entry).map(|found| found.map(|found| found.entry));
+        assert_eq!(
+            [fixed(0), fixed(1), fixed(2), fixed(4), fixed(5)],
+            [None, Some(Some(1)), None, Some(Some(4)), Some(None)]
+        );
+    }
+}

@@ -54,7 +54,10 @@ impl FromNode for Value {
     fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
         Some(match node {
             Node::String(text) => Value::Text(text.clone().into_owned()),
-            Node::List(items) => Value::List(items.iter().filter_map(|item| Self::from_node(item, at)).collect()),
+            Node::List(items) => {
+                let items = items.iter().enumerate();
+                Value::List(items.filter_map(|(i, item)| at.index(i, |at| Self::from_node(item, at))).collect())
+            }
             Node::Object(fields) => Value::Object(
                 fields
                     .iter()

@@ -180,9 +180,10 @@ impl Compiler {
             at.field("when", |at| at.index(i, |at| condition::compile(condition, &mut when, &mut scope, at)));
         }
         self.faulty |= from.faulty || to.faulty || when.faulty;
-        let mut keys = from.keys.unwrap_or_default();
-        keys.extend(to.keys.unwrap_or_default());
+        // Of equally rare keys the first is taken: those in headers, which cost less to look up than properties.
+        let mut keys = to.keys.unwrap_or_default();
         keys.append(&mut when.keys);
+        keys.extend(from.keys.unwrap_or_default());
         let ids = u32::try_from(policy_index).ok().zip(u32::try_from(number).ok());
         if let (Some((policy_index, number)), Some(set)) = (ids, self.sets.of(policy)) {
             let rule = Rule {

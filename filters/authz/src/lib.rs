@@ -17,6 +17,8 @@ mod compile;
 mod condition;
 pub mod config;
 mod decision;
+#[cfg(not(target_family = "wasm"))]
+mod described;
 mod ext_authz;
 mod field;
 mod filter;
@@ -30,6 +32,8 @@ mod wire;
 
 pub use attributes::{Attributes, Facts, Surroundings, Unavailable, Why};
 pub use config::Config;
+#[cfg(not(target_family = "wasm"))]
+pub use described::Described;
 pub use decision::{Decision, NearestMiss, Policies, RuleId};
 pub use filter::{build, configure, policies};
 pub use peer::{Peer, PeerCache};

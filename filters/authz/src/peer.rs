@@ -36,11 +36,14 @@ impl Peer {
     }
 }
 
+/// A certificate's digest, and whose it is.
+type Place = (Box<[u8]>, Rc<Peer>);
+
 /// Peers by the SHA-256 digest of their certificate: equal digests mean equal certificates, whatever the connection.
 #[derive(Debug, Default)]
 pub struct PeerCache {
     /// Each digest has one place. A digest is spread evenly as it is: no hash is needed to find the place.
-    places: Vec<Option<(Box<[u8]>, Rc<Peer>)>>,
+    places: Vec<Option<Place>>,
 }
 
 /// Certificates remembered. A workload seldom has more clients between two rotations of their certificates.

@@ -11,6 +11,7 @@ use filter_api::{
 };
 use http_match::{Found, MatchedUri, Request};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 
 /// The filter over one compiled configuration.
 pub(crate) struct HeaderRules {
@@ -30,9 +31,9 @@ struct Counters {
 }
 
 /// What becomes of a request.
-enum Outcome {
+enum Outcome<'c> {
     Forward,
-    Reply(LocalReply, Metric),
+    Reply(Cow<'c, LocalReply>, Metric),
 }
 
 impl HeaderRules {
@@ -48,7 +49,7 @@ impl HeaderRules {
         Self { compiled, counters, pending: FxHashMap::default() }
     }
 
-    fn request(&mut self, stream: &mut Stream<'_>) -> Result<Outcome, HostError> {
+    fn request(&mut self, stream: &mut Stream<'_>) -> Result<Outcome<'_>, HostError> {
         let mut turn = Turn { compiled: &self.compiled, counters: self.counters, responses: Vec::new() };
         let outcome = turn.request(stream)?;
         if !turn.responses.is_empty() {
@@ -76,6 +77,7 @@ impl Filter for HeaderRules {
         if self.compiled.constant.is_some() {
             return Action::Continue;
         }
+        let errors = self.counters.errors;
         match self.request(stream) {
             Ok(Outcome::Forward) => Action::Continue,
             Ok(Outcome::Reply(reply, counter)) => {
@@ -85,7 +87,7 @@ impl Filter for HeaderRules {
             }
             Err(error) => {
                 log::warn!("a request passes unrouted: its headers or properties are {error}");
-                stream.root().add(self.counters.errors, 1);
+                stream.root().add(errors, 1);
                 Action::Continue
             }
         }
@@ -112,7 +114,7 @@ struct Turn<'c> {
 }
 
 impl<'c> Turn<'c> {
-    fn request(&mut self, stream: &mut Stream<'_>) -> Result<Outcome, HostError> {
+    fn request(&mut self, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
         if self.compiled.strip {
             control_edits::strip(&self.compiled.cluster_header, stream)?;
         }
@@ -123,7 +125,7 @@ impl<'c> Turn<'c> {
     }
 
     /// Every rule sees the request as the rules before it left it.
-    fn rules(&mut self, stream: &mut Stream<'_>) -> Result<Outcome, HostError> {
+    fn rules(&mut self, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
         let table = &self.compiled.rules.table;
         let port = if table.needs_port() { destination_port(stream)? } else { None };
         let mut next = 0;
@@ -142,10 +144,10 @@ impl<'c> Turn<'c> {
         Ok(Outcome::Forward)
     }
 
-    fn rule(&mut self, rule: &'c Rule, found: Found, stream: &mut Stream<'_>) -> Result<Outcome, HostError> {
+    fn rule(&mut self, rule: &'c Rule, found: Found, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
         for (name, value) in &rule.tags {
             let value = value.render_request(stream)?;
-            stream.set_property(name.clone(), &value)?;
+            tag(name.clone(), &value, stream);
         }
         self.operations(rule.operations, stream)?;
         let outcome = self.end(&rule.ending, found.uri, stream)?;
@@ -153,7 +155,7 @@ impl<'c> Turn<'c> {
         Ok(outcome)
     }
 
-    fn route(&mut self, stream: &mut Stream<'_>) -> Result<Outcome, HostError> {
+    fn route(&mut self, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
         let decision = match self.compiled.fixed_decision() {
             Some(decision) => decision,
             None => self.decide(stream)?,
@@ -161,7 +163,9 @@ impl<'c> Turn<'c> {
         match decision {
             Decision::Unrouted => Ok(Outcome::Forward),
             Decision::UnknownAuthority => self.unknown_authority(stream),
-            Decision::NoRoute(_) => Ok(Outcome::Reply(self.compiled.routes.no_route.clone(), self.counters.not_found)),
+            Decision::NoRoute(_) => {
+                Ok(Outcome::Reply(Cow::Borrowed(&self.compiled.routes.no_route), self.counters.not_found))
+            }
             Decision::Route(_, route, found) => self.follow(route, found, stream),
         }
     }
@@ -176,10 +180,10 @@ impl<'c> Turn<'c> {
         Ok(host.decide(&view(stream, port)?))
     }
 
-    fn unknown_authority(&self, stream: &mut Stream<'_>) -> Result<Outcome, HostError> {
+    fn unknown_authority(&self, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
         let counter = self.counters.unknown_authorities;
         match &self.compiled.routes.unknown {
-            UnknownAuthority::Reply(reply) => Ok(Outcome::Reply(reply.clone(), counter)),
+            UnknownAuthority::Reply(reply) => Ok(Outcome::Reply(Cow::Borrowed(reply), counter)),
             UnknownAuthority::Forward(cluster) => {
                 stream.root().add(counter, 1);
                 cluster.iter().try_for_each(|edit| stream.edit_request(edit))?;
@@ -188,9 +192,9 @@ impl<'c> Turn<'c> {
         }
     }
 
-    fn follow(&mut self, route: &'c Route, found: Found, stream: &mut Stream<'_>) -> Result<Outcome, HostError> {
+    fn follow(&mut self, route: &'c Route, found: Found, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
         if let Some(id) = &route.id {
-            stream.set_property(ROUTE_PROPERTY, id.as_bytes())?;
+            tag(ROUTE_PROPERTY, id.as_bytes(), stream);
         }
         if matches!(route.ending, Ending::Forward(_)) {
             self.operations(route.operations, stream)?;
@@ -216,12 +220,12 @@ impl<'c> Turn<'c> {
         self.responses.extend(id.filter(responds));
     }
 
-    fn end(&self, ending: &Ending, matched: MatchedUri, stream: &mut Stream<'_>) -> Result<Outcome, HostError> {
+    fn end(&self, ending: &'c Ending, matched: MatchedUri, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
         match ending {
             Ending::Forward(None) => Ok(Outcome::Forward),
             Ending::Forward(Some(rewrite)) => rewrite_path(rewrite, matched, stream).map(|()| Outcome::Forward),
             Ending::Redirect(redirect) => self.redirect(redirect, matched, stream),
-            Ending::Reply(reply) => Ok(Outcome::Reply(reply.clone(), self.counters.replies)),
+            Ending::Reply(reply) => Ok(Outcome::Reply(Cow::Borrowed(reply), self.counters.replies)),
         }
     }
 
@@ -230,9 +234,10 @@ impl<'c> Turn<'c> {
         redirect: &Redirect,
         matched: MatchedUri,
         stream: &mut Stream<'_>,
-    ) -> Result<Outcome, HostError> {
+    ) -> Result<Outcome<'c>, HostError> {
         let port = if redirect.needs_port() { destination_port(stream)? } else { None };
-        Ok(Outcome::Reply(redirect.reply(&view(stream, port)?, matched), self.counters.redirects))
+        let reply = redirect.reply(&view(stream, port)?, matched);
+        Ok(Outcome::Reply(Cow::Owned(reply), self.counters.redirects))
     }
 
     /// Keeps what the response needs of the request, as it leaves this filter.
@@ -244,6 +249,13 @@ impl<'c> Turn<'c> {
             }
         }
         Ok(captured)
+    }
+}
+
+/// Sets a property. Routing does not depend on it, so it goes on where a host refuses.
+fn tag(name: impl Into<Cow<'static, str>>, value: &[u8], stream: &mut Stream<'_>) {
+    if let Err(error) = stream.set_property(name, value) {
+        log::warn!("later filters do not learn the route of a request: {error}");
     }
 }
 

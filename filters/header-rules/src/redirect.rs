@@ -163,3 +163,73 @@ fn compile_port(written: &RedirectConfig, at: &mut At) -> Option<Port> {
         (None, Some(DerivePort::FromProtocolDefault) | None) => Some(Port::Kept),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_match::HeaderList;
+
+    fn location(written: &RedirectConfig, scheme: &str, authority: &str, path: &str, matched: MatchedUri) -> String {
+        let mut at = At::root();
+        let redirect = Redirect::compile(written, &[], &mut at).unwrap();
+        let headers: HeaderList =
+            [(":scheme", scheme), (":authority", authority), (":path", path)].into_iter().collect();
+        let mut request = Request::new(&headers);
+        request.port = Some(8080);
+        String::from_utf8(redirect.location(&request, matched)).unwrap()
+    }
+
+    fn to(scheme: &str, port: Option<u16>) -> RedirectConfig {
+        RedirectConfig { scheme: Some(scheme.into()), port, ..RedirectConfig::default() }
+    }
+
+    #[test]
+    fn scheme_and_port() {
+        let cases = [
+            (to("https", None), "http", "h", "https://h/x"),
+            (to("https", None), "http", "h:80", "https://h/x"),
+            (to("https", None), "http", "h:443", "https://h:443/x"),
+            (to("https", None), "http", "[::1]:80", "https://[::1]/x"),
+            (to("https", None), "http", "[::80]", "https://[::80]/x"),
+            (to("https", None), "https", "h:80", "https://h:80/x"),
+            (to("http", None), "https", "h:443", "http://h/x"),
+            (to("http", None), "https", "h:80", "http://h:80/x"),
+            (to("https", Some(80)), "http", "h:8080", "https://h:80/x"),
+            (to("https", Some(443)), "http", "h:80", "https://h/x"),
+            // As good as no port: what the authority says stays.
+            (to("https", Some(443)), "http", "h:8080", "https://h:8080/x"),
+            (to("http", Some(80)), "http", "h", "http://h/x"),
+            (to("http", Some(8443)), "http", "[::1]:80", "http://[::1]:8443/x"),
+        ];
+        for (written, scheme, authority, expected) in cases {
+            assert_eq!(location(&written, scheme, authority, "/x", MatchedUri::Whole), expected, "{written:?}");
+        }
+        let listener = RedirectConfig { derive_port: Some(DerivePort::FromRequestPort), ..RedirectConfig::default() };
+        assert_eq!(location(&listener, "http", "h:1", "/x", MatchedUri::Whole), "http://h:8080/x");
+    }
+
+    #[test]
+    fn paths_and_queries() {
+        let uri = |uri: &str| RedirectConfig { uri: Some(uri.into()), ..RedirectConfig::default() };
+        let prefix = |prefix: &str| RedirectConfig { prefix_rewrite: Some(prefix.into()), ..RedirectConfig::default() };
+        let cases = [
+            (uri("/n"), "/x?y=1", MatchedUri::Whole, "/n?y=1"),
+            (uri("/n?own"), "/x?y=1", MatchedUri::Whole, "/n?own"),
+            (uri("/n?"), "/x?y=1", MatchedUri::Whole, "/n?"),
+            (uri("/n"), "/x?", MatchedUri::Whole, "/n?"),
+            (prefix("/n"), "/pre/x?y", MatchedUri::Prefix(4), "/n/x?y"),
+            (prefix("/n/"), "/x", MatchedUri::Prefix(1), "/n/x"),
+            (prefix("/n"), "/", MatchedUri::Prefix(9), "/n"),
+        ];
+        for (written, path, matched, expected) in cases {
+            assert_eq!(location(&written, "http", "h", path, matched), format!("http://h{expected}"), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn authorities() {
+        let authority = RedirectConfig { authority: Some("o:9".into()), ..RedirectConfig::default() };
+        assert_eq!(location(&authority, "http", "h:80", "/x?y", MatchedUri::Whole), "http://o:9/x?y");
+        assert_eq!(location(&to("https", None), "", "h", "/x", MatchedUri::Whole), "https://h/x", "no scheme is http");
+    }
+}

@@ -10,7 +10,7 @@ use plugin_config::{At, Quoted};
 pub(crate) enum Source {
     Header(Box<str>),
     Cookie { name: String, set: Option<String> },
-    SourceIp,
+    Address,
     QueryParam(String),
 }
 
@@ -41,10 +41,11 @@ impl Source {
         ) {
             (Some(header), None, false, None) => at.field("httpHeaderName", |at| header_source(header, at)),
             (None, Some(cookie), false, None) => at.field("httpCookie", |at| cookie_source(cookie, at)),
-            (None, None, true, None) => Some(Self::SourceIp),
+            (None, None, true, None) => Some(Self::Address),
             (None, None, false, Some(name)) if !name.is_empty() => Some(Self::QueryParam(name.clone())),
-            _ => at
-                .fault("{}", "expected exactly one of httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName"),
+            _ => {
+                at.fault("{}", "expected exactly one of httpHeaderName, httpCookie, useAddress, httpQueryParameterName")
+            }
         }
     }
 
@@ -60,7 +61,7 @@ impl Source {
                     None => return made(set.as_deref(), name, stream),
                 }
             }
-            Source::SourceIp => stream.property(&["source", "address"])?.map(without_port),
+            Source::Address => stream.property(&["source", "address"])?.map(without_port),
             Source::QueryParam(name) => {
                 let target = stream.request_header(":path")?.unwrap_or_default();
                 let (_, query) = split_target(&target);

@@ -338,3 +338,88 @@ const RESPONSE_PROPERTIES: [&str; 5] = [
     "UPSTREAM_REQUEST_ATTEMPT_COUNT",
     "RESPONSE_CODE_DETAILS",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile(text: &str, phase: FormatPhase) -> Result<FormatString, String> {
+        let mut at = At::root();
+        let format = FormatString::compile(text, phase, &mut at);
+        format.ok_or_else(|| at.into_faults().to_string())
+    }
+
+    #[test]
+    fn text_without_commands_is_fixed() {
+        for (text, fixed) in [("", ""), ("plain", "plain"), ("100%%", "100%"), ("%%%%", "%%"), ("ü\t", "ü\t")] {
+            let format = compile(text, FormatPhase::Request).unwrap();
+            assert_eq!(format.fixed(), Some(fixed.as_bytes()), "{text}");
+        }
+        assert!(compile("%PROTOCOL%", FormatPhase::Request).unwrap().fixed().is_none());
+    }
+
+    #[test]
+    fn every_command_is_one_in_the_response_phase() {
+        for (name, ..) in PROPERTIES {
+            assert!(compile(&format!("a%{name}%b"), FormatPhase::Response).is_ok(), "{name}");
+            let request = compile(&format!("%{name}%"), FormatPhase::Request);
+            assert_eq!(request.is_err(), RESPONSE_PROPERTIES.contains(&name), "{name}");
+        }
+        for text in ["%REQ(a)%", "%REQ(:path?b):3%", "%RESP(a)%", "%RESPONSE_CODE%", "%REQUEST_HEADER(A)%%%%PROTOCOL%"]
+        {
+            assert!(compile(text, FormatPhase::Response).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_with_the_command_and_the_reason() {
+        let cases = [
+            ("100%", "write %% for a percent sign"),
+            ("%REQ(x)", "write %% for a percent sign"),
+            ("%%%", "write %% for a percent sign"),
+            ("%%REQ(x)%", "write %% for a percent sign"),
+            ("%START_TIME(%s)%", "%START_TIME(%s)%: not a command"),
+            ("%NOPE%", "%NOPE%: not a command"),
+            ("%REQ(x)y%", "%REQ(x)y%: expected nothing"),
+            ("%REQ(x):%", "expected a length"),
+            ("%REQ(x):-1%", "expected a length"),
+            ("%REQ(%", "write %% for a percent sign"),
+            ("%REQ()%", "not a header name"),
+            ("%REQ(a?)%", "not a header name behind the ?"),
+            ("%REQ%", "a header name is missing"),
+            ("%PROTOCOL():3%", "takes no argument"),
+            ("%RESP(x)%", "not known before the response"),
+            ("%RESPONSE_CODE%", "not known before the response"),
+            ("a\nb", "control characters"),
+            ("a\u{7f}", "control characters"),
+        ];
+        for (text, reason) in cases {
+            let faults = compile(text, FormatPhase::Request).unwrap_err();
+            assert!(faults.contains(reason), "{text}: {faults}");
+        }
+    }
+
+    #[test]
+    fn parts_of_properties() {
+        let of = |part: Part, value: &[u8]| String::from_utf8(part.of(value.to_vec())).unwrap();
+        for (value, name, port) in
+            [("10.0.0.1:80", "10.0.0.1", "80"), ("[::1]:8080", "::1", "8080"), ("/sock", "/sock", "")]
+        {
+            assert_eq!(of(Part::WithoutPort, value.as_bytes()), name);
+            assert_eq!(of(Part::Port, value.as_bytes()), port);
+            assert_eq!(of(Part::Whole, value.as_bytes()), value);
+        }
+        assert_eq!(of(Part::Number, &3u64.to_le_bytes()), "3");
+        assert_eq!(of(Part::Number, b"3"), "");
+    }
+
+    #[test]
+    fn limits_cut_bytes() {
+        let cut = |limit| {
+            let mut out = b">".to_vec();
+            append(&mut out, Some(b"a\xffb".to_vec()), limit);
+            out
+        };
+        assert_eq!((cut(0), cut(2), cut(9)), (b">".to_vec(), b">a\xff".to_vec(), b">a\xffb".to_vec()));
+    }
+}

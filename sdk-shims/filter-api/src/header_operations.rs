@@ -38,6 +38,8 @@ pub struct HeaderOperations {
     request: Vec<Level>,
     response: Vec<Level>,
     authority: Option<HeaderEdit>,
+    /// How many request headers all format strings read.
+    reads: usize,
 }
 
 /// What the response operations of one stream need of its request.
@@ -86,7 +88,14 @@ impl HeaderOperations {
             Some(response) => Level::compile(response, Message::Response, at),
             None => Some(None),
         });
-        Some(Self { request: request?.into_iter().collect(), response: response?.into_iter().collect(), authority })
+        let (request, response) = (request?, response?);
+        let reads = request.iter().chain(&response).map(Level::request_headers).sum();
+        Some(Self {
+            request: request.into_iter().collect(),
+            response: response.into_iter().collect(),
+            authority,
+            reads,
+        })
     }
 
     /// These operations, and after them those of another level: what `later` sets wins.
@@ -94,6 +103,7 @@ impl HeaderOperations {
         self.request.extend(later.request);
         self.response.extend(later.response);
         self.authority = later.authority.or(self.authority);
+        self.reads += later.reads;
         self
     }
 
@@ -124,12 +134,6 @@ impl HeaderOperations {
         self
     }
 
-    /// How many request headers are read, one by one unless the map has been fetched: from the second on the map is
-    /// cheaper.
-    fn request_headers_read(&self) -> usize {
-        self.request.iter().chain(&self.response).map(Level::request_headers).sum()
-    }
-
     /// Whether [`HeaderOperations::capture`] keeps anything: without, the response needs nothing of the request.
     pub fn captures(&self) -> bool {
         self.response.iter().any(|level| level.request_headers() > 0)
@@ -140,7 +144,8 @@ impl HeaderOperations {
     /// # Errors
     /// When the host refuses; later changes are not tried then.
     pub fn apply_request(&self, stream: &mut Stream<'_>) -> Result<(), HostError> {
-        if self.request_headers_read() > 1 {
+        // Each header costs a hostcall, unless the map has been fetched: from the second on that is cheaper.
+        if self.reads > 1 {
             stream.request_headers()?;
         }
         for level in &self.request {
@@ -265,17 +270,17 @@ fn compile_authority(written: &HeaderOperationsConfig, at: &mut At) -> Option<Op
 }
 
 fn find_authority(values: &ListMap<String>, at: &mut At) -> Option<Option<String>> {
-    let mut found = None;
+    let mut found: Option<String> = None;
+    let mut good = true;
     for (name, value) in values.iter().filter(|(name, _)| is_authority(name)) {
-        at.key(name, |at| {
-            if found.is_some() {
-                return at.fault(Quoted(value), "the authority is given twice");
-            }
-            check_authority(value, at)
-        })?;
-        found = Some(value.clone());
+        let checked = at.key(name, |at| match found {
+            Some(_) => at.fault(Quoted(value), "the authority is given twice"),
+            None => check_authority(value, at),
+        });
+        good &= checked.is_some();
+        found.get_or_insert_with(|| value.clone());
     }
-    Some(found)
+    good.then_some(found)
 }
 
 /// Whether a text can be an authority: a name or address, with or without a port. Faults are recorded in `at`.
@@ -337,5 +342,109 @@ fn compile_name(name: &str, at: &mut At) -> Option<Box<str>> {
     match header_name(name) {
         Some(name) => Some(name),
         None => at.fault(Quoted(name), "not a header name"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(json: &str) -> Vec<String> {
+        let written = plugin_config::from_slice::<HeadersConfig>(json.as_bytes()).unwrap();
+        let mut at = At::root();
+        let compiled = HeaderOperations::compile(&written, &mut at);
+        let faults: Vec<String> = at.into_faults().iter().map(|fault| fault.path.clone()).collect();
+        assert_eq!(compiled.is_none(), !faults.is_empty());
+        faults
+    }
+
+    fn compile(json: &str) -> HeaderOperations {
+        let written = plugin_config::from_slice(json.as_bytes()).unwrap();
+        HeaderOperations::compile(&written, &mut At::root()).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let json = r#"{"request":{"set":{"b":"1","a":"%REQ(x)%"},"remove":["c"]},"response":{"add":{"d":"2"}}}"#;
+        let written: HeadersConfig = plugin_config::from_slice(json.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&written).unwrap(), json);
+    }
+
+    #[test]
+    fn values_act_in_the_order_of_their_names() {
+        let operations = compile(r#"{"request": {"set": {"b": "1", "a": "2"}, "add": {"a": "3"}, "remove": ["Z"]}}"#);
+        let [level] = operations.request.as_slice() else { panic!("one level") };
+        let edits: Vec<&HeaderEdit> = level
+            .values
+            .iter()
+            .map(|value| match value {
+                Value::Fixed(edit) => edit,
+                Value::Formatted { .. } => panic!("no format strings"),
+            })
+            .collect();
+        let set = |name: &str, value: &str| HeaderEdit::Set(name.to_owned(), value.as_bytes().to_vec());
+        assert_eq!(edits, [&set("a", "2"), &set("b", "1"), &HeaderEdit::Add("a".into(), b"3".to_vec())]);
+        assert_eq!(level.remove, [HeaderEdit::Remove("z".into())]);
+    }
+
+    #[test]
+    fn tells_at_configure_time_what_there_is_to_do() {
+        let tell = |json: &str| {
+            let operations = compile(json);
+            (operations.has_request(), operations.has_response(), operations.captures(), operations.reads)
+        };
+        assert_eq!(tell("{}"), (false, false, false, 0));
+        assert_eq!(tell(r#"{"request": {"set": {"a": ""}}, "response": {}}"#), (false, false, false, 0));
+        assert_eq!(tell(r#"{"request": {"set": {"host": "a"}}}"#), (true, false, false, 0));
+        assert_eq!(tell(r#"{"request": {"add": {"a": "%REQ(x)%%REQ(y)%"}}}"#), (true, false, false, 2));
+        assert_eq!(tell(r#"{"response": {"remove": ["a"]}}"#), (false, true, false, 0));
+        assert_eq!(tell(r#"{"response": {"set": {"a": "%RESP(x)%"}}}"#), (false, true, false, 0));
+        assert_eq!(tell(r#"{"response": {"set": {"a": "%REQ(x)%"}}}"#), (false, true, true, 1));
+    }
+
+    #[test]
+    fn a_later_level_rewrites_the_authority() {
+        let authority = |operations: HeaderOperations| match operations.authority {
+            Some(HeaderEdit::Set(_, value)) => String::from_utf8(value).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let (first, second) = (compile(r#"{"request": {"set": {"host": "a"}}}"#), compile("{}"));
+        assert_eq!(authority(first.clone().then(second.clone())), "a");
+        assert_eq!(authority(second.then(first.clone())), "a");
+        let both = compile(r#"{"request": {"set": {"Host": "b"}, "add": {":authority": "c"}}}"#);
+        assert_eq!(authority(first.clone().then(both.clone())), "b");
+        assert_eq!(authority(both.then(first.clone())), "a");
+        assert_eq!(authority(first.with_authority("d")), "d");
+    }
+
+    #[test]
+    fn refuses_every_fault_at_once() {
+        let json = r#"{
+            "request": {"remove": ["host"], "set": {":path": "/", "Host": "", ":authority": "a", "a b": "x"}, "add": {"x": "%"}},
+            "response": {"remove": [""], "set": {":status": "1", "host": "a"}}
+        }"#;
+        let expected = [
+            "request.set.Host",
+            "request.set[\":authority\"]",
+            "request.remove[0]",
+            "request.set[\":path\"]",
+            "request.set[\"a b\"]",
+            "request.add.x",
+            "response.remove[0]",
+            "response.set[\":status\"]",
+            "response.set.host",
+        ];
+        let mut found = faults(json);
+        let mut expected: Vec<String> = expected.iter().map(|path| (*path).to_owned()).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+        for authority in ["a b", "a/b", "%REQ(x)%", "a?b", "a@b", ""] {
+            assert_eq!(
+                faults(&format!(r#"{{"request": {{"add": {{"host": "{authority}"}}}}}}"#)),
+                ["request.add.host"]
+            );
+        }
+        assert!(faults(r#"{"request": {"add": {"host": "[::1]:80"}}}"#).is_empty());
     }
 }
