@@ -98,6 +98,13 @@ pub enum Bytes {
         /// The digits.
         hex: String,
     },
+    /// A text, so many times.
+    Repeat {
+        /// The text.
+        repeat: String,
+        /// How often.
+        count: usize,
+    },
 }
 
 impl Bytes {
@@ -106,6 +113,7 @@ impl Bytes {
         match self {
             Bytes::Text(text) => text.clone().into_bytes(),
             Bytes::Hex { hex } => unhex(hex),
+            Bytes::Repeat { repeat, count } => repeat.repeat(*count).into_bytes(),
         }
     }
 }
@@ -158,6 +166,9 @@ pub struct Request {
     /// Headers, in order.
     #[serde(default)]
     pub headers: Vec<(String, Bytes)>,
+    /// So many further headers, `x-0: 0` and on.
+    #[serde(default)]
+    pub further_headers: usize,
     /// Body.
     pub body: Option<Body>,
     /// Trailers.
@@ -187,6 +198,14 @@ fn example() -> String {
 
 fn once() -> usize {
     1
+}
+
+impl Request {
+    /// All headers, in order.
+    pub fn all_headers(&self) -> Vec<(String, Vec<u8>)> {
+        let own = self.headers.iter().map(|(name, value)| (name.clone(), value.bytes()));
+        own.chain((0..self.further_headers).map(|i| (format!("x-{i}"), i.to_string().into_bytes()))).collect()
+    }
 }
 
 /// What is expected; only what is given is checked.

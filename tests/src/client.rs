@@ -87,9 +87,9 @@ impl Client {
 fn http_request(request: &Request, mark: &str) -> Result<hyper::Request<Body>, String> {
     let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(request.path.as_str());
     builder = builder.header("host", request.authority.as_str()).header(CASE_HEADER, mark);
-    for (name, value) in &request.headers {
+    for (name, value) in request.all_headers() {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| format!("{name}: {error}"))?;
-        let value = HeaderValue::from_bytes(&value.bytes()).map_err(|error| format!("{name}: {error}"))?;
+        let value = HeaderValue::from_bytes(&value).map_err(|error| format!("{name}: {error}"))?;
         builder = builder.header(name, value);
     }
     let mut frames = Vec::new();

@@ -160,6 +160,7 @@ impl Envoy {
             path: path.to_owned(),
             authority: "admin".into(),
             headers: Vec::new(),
+            further_headers: 0,
             body: None,
             trailers: Vec::new(),
             times: 1,

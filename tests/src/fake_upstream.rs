@@ -71,7 +71,9 @@ async fn serve(listener: TcpListener, cluster: String, shared: Arc<Mutex<Shared>
         let (cluster, shared) = (cluster.clone(), shared.clone());
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| answer(request, cluster.clone(), shared.clone()));
-            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            // More than any hostile case sends: the upstream must not be what refuses.
+            server.http1().max_headers(4_000).max_buf_size(8 << 20);
             // A proxy that closes a connection is no fault of a case.
             let _ = server.serve_connection(TokioIo::new(stream), service).await;
         });

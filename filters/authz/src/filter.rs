@@ -2,12 +2,12 @@
 
 use crate::attributes::{Attributes, Surroundings, Unavailable};
 use crate::audit::Audit;
-use crate::compile;
+use crate::compile::Compiled;
 use crate::config::Config;
 use crate::decision::{Decision, Policies, RuleId};
 use crate::ext_authz::{Change, Changes, Outcome, Provider, edited_target};
 use filter_api::{
-    Action, CallEvent, CallId, Filter, HeaderEdit, HostError, LocalReply, Metric, Root, Stream, StreamId, configure_one,
+    Action, CallEvent, CallId, Filter, HeaderEdit, HostError, LocalReply, Metric, Root, Stream, StreamId,
 };
 use plugin_config::{At, Faults};
 use rustc_hash::FxHashMap;
@@ -17,30 +17,17 @@ use rustc_hash::FxHashMap;
 /// # Errors
 /// Every fault of the configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    configure_one(configuration, root, build)
+    Ok(vec![Box::new(Authz::new(plugin_config::from_slice::<Compiled>(configuration)?, root))])
 }
 
 /// Makes the filter from a configuration that was read; faults are recorded in `at`.
 pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
-    let peer_address = compile::peer_address(config, at);
-    let providers = compile::providers(config, at);
-    let policies = compile::policies(config, peer_address.as_ref().is_none_or(|path| !path.is_empty()), at);
-    Some(Box::new(Authz {
-        policies: policies?,
-        providers: providers?,
-        surroundings: Surroundings { peer_address: peer_address?, ..Surroundings::default() },
-        audit: Audit { log_denials: config.log_denials.unwrap_or(true) },
-        metrics: Metrics::define(root),
-        held: FxHashMap::default(),
-        calls: FxHashMap::default(),
-        response_changes: FxHashMap::default(),
-    }))
+    Some(Box::new(Authz::new(Compiled::of(config, at)?, root)))
 }
 
 /// Only the policies of a configuration, for whoever explains decisions without a proxy.
 pub fn policies(config: &Config, at: &mut At) -> Option<Policies> {
-    let peer_address = compile::peer_address(config, at)?;
-    compile::policies(config, !peer_address.is_empty(), at)
+    Compiled::of(config, at).map(|compiled| compiled.policies)
 }
 
 struct Authz {
@@ -153,6 +140,19 @@ impl Filter for Authz {
 }
 
 impl Authz {
+    fn new(compiled: Compiled, root: &mut Root<'_>) -> Self {
+        Self {
+            policies: compiled.policies,
+            providers: compiled.providers,
+            surroundings: Surroundings { peer_address: compiled.peer_address, ..Surroundings::default() },
+            audit: Audit { log_denials: compiled.log_denials },
+            metrics: Metrics::define(root),
+            held: FxHashMap::default(),
+            calls: FxHashMap::default(),
+            response_changes: FxHashMap::default(),
+        }
+    }
+
     /// Goes through the CUSTOM rules from those of the `first` provider on, then through the others.
     fn ask_from(&mut self, first: usize, stream: &mut Stream<'_>) -> Action {
         for custom in first..self.policies.custom.len() {

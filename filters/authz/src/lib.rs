@@ -32,9 +32,9 @@ mod wire;
 
 pub use attributes::{Attributes, Facts, Surroundings, Unavailable, Why};
 pub use config::Config;
+pub use decision::{Decision, NearestMiss, Policies, RuleId};
 #[cfg(not(target_family = "wasm"))]
 pub use described::Described;
-pub use decision::{Decision, NearestMiss, Policies, RuleId};
 pub use filter::{build, configure, policies};
 pub use peer::{Peer, PeerCache};
 pub use rule::Part;

@@ -116,7 +116,8 @@ fn a_host_that_gives_no_headers_is_an_error() {
         r#"{"when": [{"key": "destination.port", "values": ["80"]}]}"#,
     ] {
         for action in ["ALLOW", "DENY"] {
-            let policies = parsed(&format!(r#"{{"policies": [{{"name": "p", "action": "{action}", "rules": [{rule}]}}]}}"#));
+            let policies =
+                parsed(&format!(r#"{{"policies": [{{"name": "p", "action": "{action}", "rules": [{rule}]}}]}}"#));
             let decided = policies.decide(&mut Attributes::new(&mut Silent, &mut Surroundings::default()));
             assert!(decided.is_err(), "{action} {rule}");
         }
@@ -154,7 +155,12 @@ fn patterns() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let operation = (patterns(), patterns(), patterns(), prop::collection::vec(prop::sample::select(vec!["/a/{*}", "/{**}"]), 0..2));
+    let operation = (
+        patterns(),
+        patterns(),
+        patterns(),
+        prop::collection::vec(prop::sample::select(vec!["/a/{*}", "/{**}"]), 0..2),
+    );
     let operation = operation.prop_map(|(hosts, mut paths, not_paths, templates)| {
         paths.extend(templates.into_iter().map(str::to_owned));
         Operation { hosts, paths, not_paths, ..Operation::default() }
@@ -168,7 +174,10 @@ fn rule() -> impl Strategy<Value = Rule> {
     });
     let to = prop::collection::vec(operation.prop_filter("empty", |o| *o != Operation::default()), 0..3);
     let from = prop::collection::vec(source.prop_filter("empty", |s| *s != Source::default()), 0..3);
-    let when = prop::collection::vec((prop::sample::select(vec!["request.headers[x]", "request.auth.claims[c]"]), patterns(), patterns()), 0..2);
+    let when = prop::collection::vec(
+        (prop::sample::select(vec!["request.headers[x]", "request.auth.claims[c]"]), patterns(), patterns()),
+        0..2,
+    );
     (from, to, when).prop_map(|(from, to, when)| Rule {
         from: (!from.is_empty()).then(|| from.into_iter().map(|source| RuleFrom { source: source.into() }).collect()),
         to: (!to.is_empty()).then(|| to.into_iter().map(|o| RuleTo { operation: o.into() }).collect()),

@@ -41,7 +41,7 @@ const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "C
 
 impl Policy {
     /// Compiles a policy; every fault is recorded in `at`.
-    pub(crate) fn compile(written: &CorsPolicy, at: &mut At) -> Option<Self> {
+    pub fn compile(written: &CorsPolicy, at: &mut At) -> Option<Self> {
         let mut origins = at.field("allowOrigins", |at| origins(&written.allow_origins, at));
         let deprecated: Vec<StringMatch> = written.allow_origin.iter().cloned().map(StringMatch::Exact).collect();
         let deprecated_origins = at.field("allowOrigin", |at| self::origins(&deprecated, at));

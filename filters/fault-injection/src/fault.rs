@@ -31,7 +31,7 @@ pub struct Faults {
 
 impl Fault {
     /// Compiles a policy; every fault of it is recorded in `at`.
-    pub(crate) fn compile(policy: &FaultPolicy, at: &mut At) -> Option<Self> {
+    pub fn compile(policy: &FaultPolicy, at: &mut At) -> Option<Self> {
         if policy.delay.is_none() && policy.abort.is_none() {
             return at.fault("{}", "expected delay, abort, or both");
         }

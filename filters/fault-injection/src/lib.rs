@@ -11,7 +11,7 @@ mod filter;
 mod held;
 
 pub use config::{Abort, Config, Delay, FaultPolicy};
-pub use fault::{Answer, Fault, Faults};
+pub use fault::{Answer, Draw, Fault, Faults};
 pub use filter::{build, configure};
 
 #[cfg(all(feature = "module", target_family = "wasm"))]

@@ -11,7 +11,7 @@ pub struct Policy {
 
 impl Policy {
     /// Compiles mirrors; every fault is recorded in `at`.
-    pub(crate) fn compile(written: &MirrorPolicy, at: &mut At) -> Option<Self> {
+    pub fn compile(written: &MirrorPolicy, at: &mut At) -> Option<Self> {
         let one = written.mirror.as_ref().map(|mirror| at.field("mirror", |at| single(mirror, written, at)));
         let many = at.field("mirrors", |at| several(&written.mirrors, at));
         match (one, many?) {
