@@ -3,7 +3,7 @@
 use crate::config::{RedirectConfig, RewriteConfig};
 use crate::redirect::Redirect;
 use crate::rewrite::PathRewrite;
-use filter_api::{HeaderEdit, HeaderOperations, HeadersConfig, HostError, LocalReply, Stream, check_authority};
+use filter_api::{HeaderEdit, HeaderOperations, HostError, LocalReply, Stream, check_authority};
 use http_match::{HttpMatchRequest, MatchedUri};
 use plugin_config::{At, Quoted};
 
@@ -42,14 +42,27 @@ impl OperationsTable {
     }
 }
 
-/// Compiles header operations together with the authority of a rewrite; `at` stands where `headers` would.
-pub(crate) fn compile_operations(
-    headers: &HeadersConfig,
+/// Compiles each item of a list; `None` when one of them has a fault.
+pub(crate) fn compile_list<W, C>(
+    written: &[W],
+    at: &mut At,
+    mut compile: impl FnMut(&W, &mut At) -> Option<C>,
+) -> Option<Vec<C>> {
+    let mut compiled = Vec::with_capacity(written.len());
+    for (i, item) in written.iter().enumerate() {
+        if let Some(item) = at.index(i, |at| compile(item, at)) {
+            compiled.push(item);
+        }
+    }
+    (compiled.len() == written.len()).then_some(compiled)
+}
+
+/// Adds the authority of a rewrite to header operations already compiled.
+pub(crate) fn with_rewrite(
+    operations: Option<HeaderOperations>,
     rewrite: Option<&RewriteConfig>,
-    at_headers: impl FnOnce(&HeadersConfig, &mut At) -> Option<HeaderOperations>,
     at: &mut At,
 ) -> Option<HeaderOperations> {
-    let operations = at_headers(headers, at);
     let Some(authority) = rewrite.and_then(|rewrite| rewrite.authority.as_deref()) else {
         return operations;
     };

@@ -1,7 +1,8 @@
 //! Virtual hosts and their routes.
 
 use crate::action::{
-    Ending, OperationsId, OperationsTable, compile_cluster, compile_operations, compile_redirect, compile_rewrite,
+    Ending, OperationsId, OperationsTable, compile_cluster, compile_list, compile_redirect, compile_rewrite,
+    with_rewrite,
 };
 use crate::compile::Decision;
 use crate::config::{RouteConfig, UnknownAuthorityConfig, UnknownAuthorityPolicy, VirtualHostConfig};
@@ -10,7 +11,7 @@ use crate::reply::compile_direct_response;
 use filter_api::{HeaderEdit, HeaderOperations, LocalReply};
 use http_match::{AuthorityTable, AuthorityTableBuilder, Found, MatchTable, MatchTableBuilder, Request};
 use plugin_config::{At, Quoted};
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 /// A compiled route.
 #[derive(Debug)]
@@ -58,18 +59,21 @@ impl RouteTable {
         let unknown = at.field("unknownAuthority", |at| compile_unknown(unknown, cluster_header, at));
         let mut compiler = Compiler {
             authorities: AuthorityTableBuilder::new(),
-            names: FxHashSet::default(),
-            ids: FxHashSet::default(),
+            names: FxHashMap::default(),
+            ids: FxHashMap::default(),
             cluster_header,
             operations,
         };
-        let hosts: Vec<Option<VirtualHost>> = at.field("virtualHosts", |at| {
-            let each = written.iter().enumerate();
-            each.map(|(i, host)| at.index(i, |at| compiler.virtual_host(i, host, at))).collect()
+        let mut index = 0;
+        let hosts = at.field("virtualHosts", |at| {
+            compile_list(written, at, |host, at| {
+                index += 1;
+                compiler.virtual_host(index - 1, host, at)
+            })
         });
         Some(Self {
             authorities: compiler.authorities.build(),
-            hosts: hosts.into_iter().collect::<Option<_>>()?,
+            hosts: hosts?,
             unknown: unknown?,
             no_route: LocalReply::new(404, "route_not_found"),
         })
@@ -131,8 +135,9 @@ impl VirtualHost {
 /// What the virtual hosts of one configuration share while they are compiled.
 struct Compiler<'c> {
     authorities: AuthorityTableBuilder<usize>,
-    names: FxHashSet<String>,
-    ids: FxHashSet<String>,
+    // Sets; as maps they share the code of the table of authorities.
+    names: FxHashMap<Box<[u8]>, usize>,
+    ids: FxHashMap<Box<[u8]>, usize>,
     cluster_header: &'c str,
     operations: &'c mut OperationsTable,
 }
@@ -140,7 +145,7 @@ struct Compiler<'c> {
 impl Compiler<'_> {
     fn virtual_host(&mut self, index: usize, written: &VirtualHostConfig, at: &mut At) -> Option<VirtualHost> {
         if let Some(name) = &written.name
-            && !self.names.insert(name.clone())
+            && self.names.insert(name.as_bytes().into(), index).is_some()
         {
             at.field("name", |at| at.fault::<()>(Quoted(name), "another virtual host has this name"));
         }
@@ -153,25 +158,25 @@ impl Compiler<'_> {
             }
         });
         let mut table = MatchTableBuilder::new();
-        let routes: Vec<Option<Route>> = at.field("routes", |at| {
-            let each = written.routes.iter().enumerate();
-            each.map(|(i, route)| at.index(i, |at| self.route(route, &mut table, at))).collect()
-        });
+        let routes =
+            at.field("routes", |at| compile_list(&written.routes, at, |route, at| self.route(route, &mut table, at)));
         let name = written.name.as_deref().map(Into::into);
-        Some(VirtualHost { name, table: table.build(), routes: routes.into_iter().collect::<Option<_>>()? })
+        Some(VirtualHost { name, table: table.build(), routes: routes? })
     }
 
     fn route(&mut self, written: &RouteConfig, table: &mut MatchTableBuilder, at: &mut At) -> Option<Route> {
         if let Some(id) = &written.id
-            && !self.ids.insert(id.clone())
+            && self.ids.insert(id.as_bytes().into(), 0).is_some()
         {
             at.field("id", |at| at.fault::<()>(Quoted(id), "another route has this id"));
         }
         at.field("match", |at| table.push(&written.matches, at));
         check_combination(written, at);
-        let headers = written.headers.clone().unwrap_or_default();
-        let at_headers = |headers: &_, at: &mut At| at.field("headers", |at| HeaderOperations::compile(headers, at));
-        let operations = compile_operations(&headers, written.rewrite.as_ref(), at_headers, at);
+        let headers = at.field("headers", |at| match &written.headers {
+            Some(headers) => HeaderOperations::compile(headers, at),
+            None => Some(HeaderOperations::default()),
+        });
+        let operations = with_rewrite(headers, written.rewrite.as_ref(), at);
         let ending = compile_ending(written, at);
         let edits = compile_edits(written, self.cluster_header, at);
         Some(Route {
@@ -212,20 +217,24 @@ fn compile_ending(written: &RouteConfig, at: &mut At) -> Option<Ending> {
 }
 
 fn compile_edits(written: &RouteConfig, cluster_header: &str, at: &mut At) -> Option<Vec<HeaderEdit>> {
+    let mut good = true;
     let mut edits = Vec::new();
     if let Some(cluster) = &written.cluster {
-        edits.push(at.field("cluster", |at| compile_cluster(cluster, cluster_header, at)));
+        let edit = at.field("cluster", |at| compile_cluster(cluster, cluster_header, at));
+        good &= edit.is_some();
+        edits.extend(edit);
     }
     if let Some(timeout) = written.timeout {
-        edits.push(at.field("timeout", |at| compile_timeout(timeout, at)));
+        let edit = at.field("timeout", |at| compile_timeout(timeout, at));
+        good &= edit.is_some();
+        edits.extend(edit);
     }
     if let Some(retries) = &written.retries {
-        match at.field("retries", |at| compile_retries(retries, at)) {
-            Some(headers) => edits.extend(headers.into_iter().map(Some)),
-            None => edits.push(None),
-        }
+        let headers = at.field("retries", |at| compile_retries(retries, at));
+        good &= headers.is_some();
+        edits.append(&mut headers.unwrap_or_default());
     }
-    edits.into_iter().collect()
+    good.then_some(edits)
 }
 
 fn compile_unknown(

@@ -1,11 +1,12 @@
 //! The header-based rule engine: conditions and what to do, in order.
 
 use crate::action::{
-    Ending, OperationsId, OperationsTable, compile_cluster, compile_operations, compile_redirect, compile_rewrite,
+    Ending, OperationsId, OperationsTable, compile_cluster, compile_list, compile_redirect, compile_rewrite,
+    with_rewrite,
 };
 use crate::config::{RuleConfig, Then};
 use crate::reply::compile_reply;
-use filter_api::{FormatPhase, FormatString, HeaderEdit, HeaderOperations, HeadersConfig};
+use filter_api::{FormatPhase, FormatString, HeaderEdit, HeaderOperations};
 use http_match::{MatchTable, MatchTableBuilder};
 use plugin_config::{At, ListMap, Quoted};
 
@@ -36,17 +37,13 @@ impl RuleTable {
         at: &mut At,
     ) -> Option<Self> {
         let mut table = MatchTableBuilder::new();
-        let rules: Vec<Option<Rule>> = at.field("rules", |at| {
-            let each = written.iter().enumerate();
-            each.map(|(i, rule)| {
-                at.index(i, |at| {
-                    at.field("match", |at| table.push(&rule.matches, at));
-                    compile(rule, cluster_header, operations, at)
-                })
+        let rules = at.field("rules", |at| {
+            compile_list(written, at, |rule, at| {
+                at.field("match", |at| table.push(&rule.matches, at));
+                compile(rule, cluster_header, operations, at)
             })
-            .collect()
         });
-        Some(Self { table: table.build_sequence(), rules: rules.into_iter().collect::<Option<_>>()? })
+        Some(Self { table: table.build_sequence(), rules: rules? })
     }
 }
 
@@ -55,8 +52,8 @@ fn compile(written: &RuleConfig, cluster_header: &str, operations: &mut Operatio
         at.fault::<()>("rule", "does nothing: expected an action, or then: STOP");
     }
     check_combination(written, at);
-    let headers = HeadersConfig { request: written.request.clone(), response: written.response.clone() };
-    let compiled = compile_operations(&headers, written.rewrite.as_ref(), HeaderOperations::compile, at);
+    let headers = HeaderOperations::compile_parts(written.request.as_ref(), written.response.as_ref(), at);
+    let compiled = with_rewrite(headers, written.rewrite.as_ref(), at);
     let ending = compile_ending(written, at);
     let cluster = match &written.cluster {
         Some(cluster) => at.field("cluster", |at| compile_cluster(cluster, cluster_header, at)).map(Some),

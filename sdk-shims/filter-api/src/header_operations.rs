@@ -74,8 +74,17 @@ enum Message {
 impl HeaderOperations {
     /// Compiles; faults are recorded in `at`, which stands at the `headers` field.
     pub fn compile(written: &HeadersConfig, at: &mut At) -> Option<Self> {
+        Self::compile_parts(written.request.as_ref(), written.response.as_ref(), at)
+    }
+
+    /// Compiles what stands in the fields `request` and `response` of the place of `at`.
+    pub fn compile_parts(
+        request: Option<&HeaderOperationsConfig>,
+        response: Option<&HeaderOperationsConfig>,
+        at: &mut At,
+    ) -> Option<Self> {
         let mut authority = None;
-        let request = at.field("request", |at| match &written.request {
+        let request = at.field("request", |at| match request {
             Some(request) => {
                 let rewrite = compile_authority(request, at);
                 let level = Level::compile(request, Message::Request, at);
@@ -84,7 +93,7 @@ impl HeaderOperations {
             }
             None => Some(None),
         });
-        let response = at.field("response", |at| match &written.response {
+        let response = at.field("response", |at| match response {
             Some(response) => Level::compile(response, Message::Response, at),
             None => Some(None),
         });
@@ -293,30 +302,31 @@ pub fn check_authority(authority: &str, at: &mut At) -> Option<()> {
 }
 
 fn compile_remove(names: &[String], at: &mut At) -> Option<Vec<HeaderEdit>> {
-    let compiled: Vec<Option<HeaderEdit>> = names
-        .iter()
-        .enumerate()
-        .map(|(i, name)| at.index(i, |at| compile_name(name, at)).map(|name| HeaderEdit::Remove(name.into())))
-        .collect();
-    compiled.into_iter().collect()
+    let mut compiled = Vec::with_capacity(names.len());
+    for (i, name) in names.iter().enumerate() {
+        if let Some(name) = at.index(i, |at| compile_name(name, at)) {
+            compiled.push(HeaderEdit::Remove(name.into()));
+        }
+    }
+    (compiled.len() == names.len()).then_some(compiled)
 }
 
 /// Compiles set or add, ordered by name as Istio has it.
 fn compile_values(values: &ListMap<String>, message: Message, add: bool, at: &mut At) -> Option<Vec<Value>> {
-    let mut sorted: Vec<(&str, &String)> = values.iter().collect();
-    sorted.sort_by_key(|(name, _)| *name);
-    let mut compiled = Vec::with_capacity(sorted.len());
+    let mut compiled: Vec<(&str, Value)> = Vec::with_capacity(values.len());
     let mut good = true;
-    for (name, value) in sorted {
+    for (name, value) in values.iter() {
         if message == Message::Request && is_authority(name) {
             continue;
         }
         match at.key(name, |at| compile_value(name, value, message, add, at)) {
-            Some(value) => compiled.extend(value),
+            // In its place at once: there are few, and a sort weighs more in a module than all of this.
+            Some(Some(value)) => compiled.insert(compiled.partition_point(|(other, _)| *other <= name), (name, value)),
+            Some(None) => {}
             None => good = false,
         }
     }
-    good.then_some(compiled)
+    good.then(|| compiled.into_iter().map(|(_, value)| value).collect())
 }
 
 /// `None` inside for an empty value, which does nothing.
