@@ -42,15 +42,33 @@ fn peer_address(config: &Config, at: &mut At) -> Option<Vec<String>> {
     })
 }
 
-/// Everything that a configuration compiles to.
+/// Everything that a configuration compiles to, but the indexes: they are built when the document is gone.
 pub(crate) struct Compiled {
-    pub(crate) policies: Policies,
+    sets: Sets,
+    names: Vec<PolicyName>,
+    /// Of each provider that a CUSTOM policy names, sorted by name: its place among the providers.
+    asked: Vec<Option<usize>>,
     pub(crate) providers: Vec<ext_authz::Provider>,
     pub(crate) peer_address: Vec<String>,
     pub(crate) log_denials: bool,
 }
 
 impl Compiled {
+    /// The policies, with their indexes. To be called once.
+    pub(crate) fn take_policies(&mut self) -> Policies {
+        let mut custom = Vec::with_capacity(self.asked.len());
+        for ((name, rules), provider) in self.sets.custom.iter_mut().zip(&self.asked) {
+            custom.push(Custom { provider: *provider, name: name.as_str().into(), rules: rules.build() });
+        }
+        Policies {
+            names: std::mem::take(&mut self.names),
+            custom,
+            sets: self.sets.sets.iter_mut().map(RuleSetBuilder::build).collect(),
+            has_allow: self.sets.has_allow,
+            has_dry_allow: self.sets.has_dry_allow,
+        }
+    }
+
     /// Compiles a configuration that was read as a whole.
     pub(crate) fn of(config: &Config, at: &mut At) -> Option<Self> {
         let mut compiler = Compiler::new(config, at);
@@ -167,23 +185,6 @@ impl Sets {
         };
         self.custom.get_mut(place).map(|(_, rules)| rules)
     }
-
-    fn build(&mut self, names: Vec<PolicyName>, config: &Config) -> Policies {
-        let one_provider = self.custom.len() < 2 || config.multiple_providers;
-        let mut custom = Vec::with_capacity(self.custom.len());
-        for (name, rules) in &mut self.custom {
-            let position = config.providers.iter().position(|provider| provider.name == *name);
-            let provider = position.filter(|_| one_provider);
-            custom.push(Custom { provider, name: name.as_str().into(), rules: rules.build() });
-        }
-        Policies {
-            names,
-            custom,
-            sets: self.sets.iter_mut().map(RuleSetBuilder::build).collect(),
-            has_allow: self.has_allow,
-            has_dry_allow: self.has_dry_allow,
-        }
-    }
 }
 
 impl Compiler {
@@ -206,7 +207,10 @@ impl Compiler {
     fn policy(&mut self, policy: &Policy, rules: usize, at: &mut At) {
         let namespace = policy.namespace.as_deref().unwrap_or(&self.namespace);
         self.faulty |= policy_is_faulty(policy, namespace, rules, at);
-        self.policies.push(PolicyName { namespace: namespace.into(), name: policy.name.as_str().into() });
+        // Policies of one namespace mostly stand together: they share its name.
+        let last = self.policies.last().map(|last| &last.namespace).filter(|last| last.as_ref() == namespace);
+        let namespace = last.cloned().unwrap_or_else(|| namespace.into());
+        self.policies.push(PolicyName { namespace, name: policy.name.as_str().into() });
         self.sets.of(policy);
     }
 
@@ -231,6 +235,7 @@ impl Compiler {
         let mut keys = to.keys.unwrap_or_default();
         keys.append(&mut when.keys);
         keys.extend(from.keys.unwrap_or_default());
+        keys.iter_mut().for_each(|(_, keys)| keys.shrink_to_fit());
         let ids = u32::try_from(policy_index).ok().zip(u32::try_from(number).ok());
         if let (Some((policy_index, number)), Some(set)) = (ids, self.sets.of(policy)) {
             let rule = Rule {
@@ -245,12 +250,19 @@ impl Compiler {
     }
 
     /// What was compiled, unless something was refused.
-    fn finish(mut self, config: &Config, at: &mut At) -> Option<Compiled> {
+    fn finish(self, config: &Config, at: &mut At) -> Option<Compiled> {
         let providers = providers(config, at)?;
+        let one_provider = self.sets.custom.len() < 2 || config.multiple_providers;
+        let mut asked = Vec::with_capacity(self.sets.custom.len());
+        for (name, _) in &self.sets.custom {
+            let position = config.providers.iter().position(|provider| provider.name == *name);
+            asked.push(position.filter(|_| one_provider));
+        }
         let peer_address = self.peer_address?;
-        let names = std::mem::take(&mut self.policies);
-        (!self.faulty).then(|| Compiled {
-            policies: self.sets.build(names, config),
+        (!self.faulty).then_some(Compiled {
+            sets: self.sets,
+            names: self.policies,
+            asked,
             providers,
             peer_address,
             log_denials: config.log_denials.unwrap_or(true),

@@ -3,6 +3,7 @@
 use crate::attributes::{Attributes, Unavailable};
 use crate::index::RuleSet;
 use crate::rule::{Part, Rule};
+use std::rc::Rc;
 
 /// The policies of a workload, compiled.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(crate) const KINDS: usize = 6;
 /// What a policy is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PolicyName {
-    pub(crate) namespace: Box<str>,
+    pub(crate) namespace: Rc<str>,
     pub(crate) name: Box<str>,
 }
 

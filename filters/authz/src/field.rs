@@ -163,12 +163,13 @@ struct Patterns {
 const RECORDED: &str = "";
 
 impl Patterns {
-    fn push(&mut self, pattern: Pattern, key: Option<Key>) {
+    fn push(&mut self, pattern: Pattern, key: Option<Key>) -> Option<()> {
         self.patterns.push(pattern);
         match (&mut self.keys, key) {
             (Some(keys), Some(key)) => keys.push(key),
             _ => self.keys = None,
         }
+        Some(())
     }
 
     /// Reads one value.
@@ -179,6 +180,48 @@ impl Patterns {
         scope: &Scope<'_>,
         (index, at): (usize, &mut At),
     ) -> Result<(), &'static str> {
+        match field {
+            Field::Principal
+            | Field::Namespace
+            | Field::ServiceAccount
+            | Field::TrustDomain
+            | Field::RequestPrincipal => at.index(index, |at| self.read_identity(field, value, scope, at)),
+            // Compiled all together.
+            Field::DirectAddress | Field::RemoteAddress | Field::LocalAddress => Some(()),
+            Field::Host => {
+                let pattern = HostPattern::parse(value);
+                let key = pattern.key();
+                self.push(Pattern::Host(pattern), key)
+            }
+            Field::Path => {
+                let hint = "paths are compared without query and fragment";
+                never_matches(value.contains(['?', '#']), value, hint, scope);
+                at.index(index, |at| PathPattern::parse(value, at)).and_then(|pattern| {
+                    let key = pattern.key();
+                    self.push(Pattern::Path(pattern), key)
+                })
+            }
+            Field::Port => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let port: Option<u16> = value.parse().ok().filter(|_| digits);
+                let port = port.ok_or("expected a port from 0 to 65535")?;
+                self.push(Pattern::Port(port), Some(Key::Exact(port.to_string().into_bytes().into())))
+            }
+            Field::Method | Field::ServerName | Field::Header(_) | Field::Claim(_) => {
+                let pattern = StringPattern::parse(value);
+                let key = pattern.key();
+                self.push(Pattern::Text(pattern), key)
+            }
+            Field::Metadata(_) => match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
+                Some(item) => self.push(Pattern::Item(StringPattern::parse(item)), None),
+                None => self.push(Pattern::Text(StringPattern::parse(value)), None),
+            },
+        }
+        .ok_or(RECORDED)
+    }
+
+    /// Reads one value of who sends a request. `None`: it is refused, and that is recorded.
+    fn read_identity(&mut self, field: &Field, value: &str, scope: &Scope<'_>, at: &mut At) -> Option<()> {
         match field {
             Field::Principal => {
                 never_matches(value.contains("spiffe://"), value, "principals are written without spiffe://", scope);
@@ -194,60 +237,24 @@ impl Patterns {
                 self.push(Pattern::Namespace(pattern), key);
             }
             Field::ServiceAccount => {
-                let pattern = at.index(index, |at| ServiceAccountPattern::parse(value, scope.namespace, at));
+                let pattern = ServiceAccountPattern::parse(value, scope.namespace, at)?;
                 let key = match value.contains('/') {
                     true => value.to_owned(),
                     false => [scope.namespace, "/", value].concat(),
                 };
-                self.push(Pattern::ServiceAccount(pattern.ok_or(RECORDED)?), Some(Key::Exact(key.into_bytes().into())));
+                self.push(Pattern::ServiceAccount(pattern), Some(Key::Exact(key.into_bytes().into())));
             }
             Field::TrustDomain => {
                 for value in scope.domains.expand_trust_domain(value) {
-                    let pattern = at.index(index, |at| TrustDomainPattern::parse(&value, at));
-                    self.push(Pattern::TrustDomain(pattern.ok_or(RECORDED)?), None);
+                    self.push(Pattern::TrustDomain(TrustDomainPattern::parse(&value, at)?), None);
                 }
             }
-            // Compiled all together.
-            Field::DirectAddress | Field::RemoteAddress | Field::LocalAddress => {}
-            Field::RequestPrincipal => {
+            _ => {
                 let pattern = RequestPrincipalPattern::parse(value);
                 self.push(Pattern::RequestPrincipal(pattern.into()), request_principal_key(value));
             }
-            Field::Host => {
-                let pattern = HostPattern::parse(value);
-                let key = pattern.key();
-                self.push(Pattern::Host(pattern), key);
-            }
-            Field::Path => {
-                let hint = "paths are compared without query and fragment";
-                never_matches(value.contains(['?', '#']), value, hint, scope);
-                let pattern = at.index(index, |at| PathPattern::parse(value, at)).ok_or(RECORDED)?;
-                let key = pattern.key();
-                self.push(Pattern::Path(pattern), key);
-            }
-            Field::Port => {
-                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-                let port: Option<u16> = value.parse().ok().filter(|_| digits);
-                let port = port.ok_or("expected a port from 0 to 65535")?;
-                self.push(Pattern::Port(port), Some(Key::Exact(port.to_string().into_bytes().into())));
-            }
-            Field::Method | Field::ServerName | Field::Header(_) | Field::Claim(_) => {
-                let pattern = StringPattern::parse(value);
-                let key = pattern.key();
-                self.push(Pattern::Text(pattern), key);
-            }
-            Field::Metadata(_) => {
-                let item = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
-                self.push(
-                    match item {
-                        Some(item) => Pattern::Item(StringPattern::parse(item)),
-                        None => Pattern::Text(StringPattern::parse(value)),
-                    },
-                    None,
-                );
-            }
         }
-        Ok(())
+        Some(())
     }
 }
 

@@ -27,7 +27,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
 
 /// Only the policies of a configuration, for whoever explains decisions without a proxy.
 pub fn policies(config: &Config, at: &mut At) -> Option<Policies> {
-    Compiled::of(config, at).map(|compiled| compiled.policies)
+    Compiled::of(config, at).map(|mut compiled| compiled.take_policies())
 }
 
 struct Authz {
@@ -36,12 +36,19 @@ struct Authz {
     surroundings: Surroundings,
     audit: Audit,
     metrics: Metrics,
-    /// Streams that wait for a provider.
-    held: FxHashMap<StreamId, Held>,
+    /// Streams that providers are, or were, asked about.
+    asked: FxHashMap<StreamId, Asked>,
     /// Whose answer each call will bring.
     calls: FxHashMap<CallId, StreamId>,
-    /// What a provider adds to responses.
-    response_changes: FxHashMap<StreamId, Vec<Change>>,
+}
+
+/// What is remembered about a stream that providers are asked about.
+#[derive(Default)]
+struct Asked {
+    /// The provider it waits for.
+    held: Option<Held>,
+    /// What providers add to the response.
+    response: Vec<Change>,
 }
 
 /// A stream that waits for a provider.
@@ -91,23 +98,19 @@ impl Filter for Authz {
     }
 
     fn on_wake(&mut self, stream: &mut Stream<'_>) -> Action {
-        let Some(held) = self.held.remove(&stream.id()) else {
-            return Action::Pause;
-        };
-        match held.outcome {
-            Some(outcome) => self.apply(held.custom, held.rule, outcome, stream),
-            None => {
-                self.held.insert(stream.id(), held);
-                Action::Pause
-            }
+        let held = self.asked.get_mut(&stream.id()).and_then(|asked| asked.held.take_if(|held| held.outcome.is_some()));
+        match held {
+            Some(Held { custom, rule, outcome: Some(outcome), .. }) => self.apply(custom, rule, outcome, stream),
+            _ => Action::Pause,
         }
     }
 
     fn on_response_headers(&mut self, stream: &mut Stream<'_>) {
-        if self.response_changes.is_empty() {
+        if self.asked.is_empty() {
             return;
         }
-        for change in self.response_changes.remove(&stream.id()).unwrap_or_default() {
+        let changes = self.asked.get_mut(&stream.id()).map(|asked| std::mem::take(&mut asked.response));
+        for change in changes.unwrap_or_default() {
             let exists = stream.response_headers().is_ok_and(|headers| headers.get(&change.name).is_some());
             let edited = change.edit(exists).map_or(Ok(()), |edit| stream.edit_response(&edit));
             if let Err(error) = edited {
@@ -117,10 +120,9 @@ impl Filter for Authz {
     }
 
     fn on_stream_end(&mut self, stream: StreamId, _root: &mut Root<'_>) {
-        if let Some(held) = self.held.remove(&stream) {
+        if let Some(held) = self.asked.remove(&stream).and_then(|asked| asked.held) {
             self.calls.remove(&held.call);
         }
-        self.response_changes.remove(&stream);
     }
 
     fn on_call(&mut self, call: CallId, event: CallEvent, root: &mut Root<'_>) {
@@ -128,7 +130,7 @@ impl Filter for Authz {
         let Some(stream) = self.calls.remove(&call) else {
             return;
         };
-        let Some(held) = self.held.get_mut(&stream) else {
+        let Some(held) = self.asked.get_mut(&stream).and_then(|asked| asked.held.as_mut()) else {
             return;
         };
         let provider = self.policies.custom.get(held.custom).and_then(|custom| self.providers.get(custom.provider?));
@@ -140,16 +142,15 @@ impl Filter for Authz {
 }
 
 impl Authz {
-    fn new(compiled: Compiled, root: &mut Root<'_>) -> Self {
+    fn new(mut compiled: Compiled, root: &mut Root<'_>) -> Self {
         Self {
-            policies: compiled.policies,
+            policies: compiled.take_policies(),
             providers: compiled.providers,
             surroundings: Surroundings { peer_address: compiled.peer_address, ..Surroundings::default() },
             audit: Audit { log_denials: compiled.log_denials },
             metrics: Metrics::define(root),
-            held: FxHashMap::default(),
+            asked: FxHashMap::default(),
             calls: FxHashMap::default(),
-            response_changes: FxHashMap::default(),
         }
     }
 
@@ -189,7 +190,7 @@ impl Authz {
             Ok(call) => {
                 let id = stream.id();
                 self.calls.insert(call, id);
-                self.held.insert(id, Held { custom, rule, call, outcome: None });
+                self.asked.entry(id).or_default().held = Some(Held { custom, rule, call, outcome: None });
                 Some(Action::Pause)
             }
             Err(error) => self.failed(custom, rule, &error.to_string(), stream),
@@ -230,7 +231,7 @@ impl Authz {
             stream.edit_request(&HeaderEdit::Set(":path".to_owned(), target))?;
         }
         if !changes.response.is_empty() {
-            self.response_changes.entry(stream.id()).or_default().extend(changes.response);
+            self.asked.entry(stream.id()).or_default().response.extend(changes.response);
         }
         Ok(())
     }

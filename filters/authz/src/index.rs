@@ -29,6 +29,7 @@ impl RuleSetBuilder {
         if keys.iter().any(|(field, _)| selective(field)) {
             keys.retain(|(field, _)| selective(field));
         }
+        keys.shrink_to_fit();
         if let Ok(id) = u32::try_from(self.rules.len()) {
             self.index.add(id, keys);
             self.rules.push(rule);

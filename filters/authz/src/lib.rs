@@ -17,7 +17,6 @@ mod compile;
 mod condition;
 pub mod config;
 mod decision;
-#[cfg(not(target_family = "wasm"))]
 mod described;
 mod ext_authz;
 mod field;
@@ -33,7 +32,6 @@ mod wire;
 pub use attributes::{Attributes, Facts, Surroundings, Unavailable, Why};
 pub use config::Config;
 pub use decision::{Decision, NearestMiss, Policies, RuleId};
-#[cfg(not(target_family = "wasm"))]
 pub use described::Described;
 pub use filter::{build, configure, policies};
 pub use peer::{Peer, PeerCache};

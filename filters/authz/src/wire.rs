@@ -130,7 +130,7 @@ impl Writer {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use super::*;
     use prost::encoding::{decode_varint, encode_varint};

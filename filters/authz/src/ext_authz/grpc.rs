@@ -206,7 +206,7 @@ fn change(message: &[u8]) -> Result<(Change, bool), Malformed> {
     Ok((Change { name: name.to_ascii_lowercase(), value, how }, append == Some(true)))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use super::super::messages::{
         Address, BoolValue, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValue, HeaderValueOption,

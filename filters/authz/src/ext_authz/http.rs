@@ -74,16 +74,13 @@ impl HttpCheck {
 
     fn changes(&self, headers: &HeaderList) -> Changes {
         let mut changes = Changes::default();
-        let mut set: Vec<&str> = Vec::new();
         for (name, value) in headers.iter().filter(|(name, _)| !is_framing(name)) {
             let Ok(text) = std::str::from_utf8(name) else {
                 continue;
             };
             if self.to_upstream.contain(name) {
-                // The first replaces what the client sent, the others stand beside it.
-                let edit = if set.contains(&text) { HeaderEdit::Add } else { HeaderEdit::Set };
-                changes.request.push(edit(text.to_owned(), value.to_vec()));
-                set.push(text);
+                // Of several values the last one stands, as in Envoy.
+                changes.request.push(HeaderEdit::Set(text.to_owned(), value.to_vec()));
             }
             if self.to_client_on_allow.contain(name) {
                 changes.response.push(Change { name: text.to_owned(), value: value.to_vec(), how: How::Append });
@@ -192,7 +189,7 @@ mod tests {
             [
                 set("x-user", "u"),
                 set("x-g-a", "1"),
-                HeaderEdit::Add("x-g-a".into(), b"2".into()),
+                set("x-g-a", "2"),
                 HeaderEdit::Remove("token".into()),
                 HeaderEdit::Remove("x-b".into()),
             ]

@@ -4,7 +4,7 @@
 mod compile;
 mod grpc;
 mod http;
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod messages;
 mod query;
 
