@@ -200,6 +200,24 @@ fn once() -> usize {
     1
 }
 
+impl Default for Request {
+    /// A GET of `/`, of which nothing is expected.
+    fn default() -> Self {
+        Self {
+            method: get(),
+            path: slash(),
+            authority: example(),
+            headers: Vec::new(),
+            further_headers: 0,
+            body: None,
+            trailers: Vec::new(),
+            times: once(),
+            draws: Vec::new(),
+            expect: Expect::default(),
+        }
+    }
+}
+
 impl Request {
     /// All headers, in order.
     pub fn all_headers(&self) -> Vec<(String, Vec<u8>)> {
@@ -209,7 +227,7 @@ impl Request {
 }
 
 /// What is expected; only what is given is checked.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// The client's status.

@@ -155,18 +155,7 @@ impl Envoy {
     /// # Errors
     /// When it does not answer.
     pub fn get(&self, path: &str) -> Result<String, String> {
-        let request = Request {
-            method: "GET".into(),
-            path: path.to_owned(),
-            authority: "admin".into(),
-            headers: Vec::new(),
-            further_headers: 0,
-            body: None,
-            trailers: Vec::new(),
-            times: 1,
-            draws: Vec::new(),
-            expect: serde_json::from_str("{}").map_err(|error| error.to_string())?,
-        };
+        let request = Request { path: path.to_owned(), authority: "admin".to_owned(), ..Request::default() };
         let answer = self.runtime.block_on(async {
             let mut client = Client::connect(self.admin, None).await?;
             client.send(&request, "admin").await
@@ -265,7 +254,8 @@ fn spawn(bootstrap: &str, name: &str) -> Result<(Child, PathBuf), String> {
     let (file, log) = (directory.join(format!("{name}.json")), directory.join(format!("{name}.log")));
     fs::write(&file, bootstrap).map_err(at)?;
     let mut command = Command::new(binary);
-    command.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"]);
+    // Without hot restart: with it Envoy ends as soon as the thread that started it does.
+    command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
     command.args(["--component-log-level", "wasm:info", "-c"]).arg(&file);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).map_err(at)?);
     Ok((command.spawn().map_err(at)?, log))

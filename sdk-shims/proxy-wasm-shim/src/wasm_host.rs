@@ -6,7 +6,20 @@ use filter_api::{
     CallId, GrpcCall, HeaderEdit, HeaderMap, Host, HostError, HttpCall, LocalReply, MetricId, MetricKind, StreamId,
 };
 use http_match::HeaderList;
+use std::cell::RefCell;
 use std::time::Duration;
+
+thread_local! {
+    /// Draws decide about shares of traffic, not about secrets: one seed from the host serves a VM, and a draw costs no
+    /// hostcall.
+    static GENERATOR: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
+}
+
+fn seeded() -> Result<fastrand::Rng, HostError> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|_| HostError::BadArgument)?;
+    Ok(fastrand::Rng::with_seed(u64::from_le_bytes(seed)))
+}
 
 /// The host this module runs in.
 pub(crate) struct WasmHost;
@@ -99,9 +112,10 @@ impl Host for WasmHost {
     }
 
     fn random(&mut self) -> Result<u64, HostError> {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).map_err(|_| HostError::BadArgument)?;
-        Ok(u64::from_le_bytes(bytes))
+        GENERATOR.with_borrow_mut(|generator| match generator {
+            Some(generator) => Ok(generator.u64(..)),
+            None => Ok(generator.insert(seeded()?).u64(..)),
+        })
     }
 
     fn set_tick_period(&mut self, period: Duration) -> Result<(), HostError> {
