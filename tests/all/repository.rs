@@ -122,7 +122,8 @@ fn document_paths() -> Result<(), Failed> {
         let text = read(&document)?;
         // Every other piece between backticks is code.
         for code in text.split('`').skip(1).step_by(2) {
-            let tops = ["config/", "sdk-shims/", "filters/", "modules/", "tests/", "benches/", "envoy-configs/", "host/"];
+            let tops =
+                ["config/", "sdk-shims/", "filters/", "modules/", "tests/", "benches/", "envoy-configs/", "host/"];
             let path = tops.iter().any(|top| code.starts_with(top)) && !code.contains([' ', '<', '*', '\n']);
             if path {
                 checked += 1;
