@@ -17,13 +17,13 @@ plugin_config::object! {
     /// Istio's `CorsPolicy`.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct CorsPolicy {
-        /// Origins that may read responses. An exact `*` is any origin.
+        /// Origins that may read responses. An exact `*` is any origin, as is whatever else `*` satisfies: `regex: .*`.
         pub allow_origins: Vec<StringMatch> = "allowOrigins",
-        /// The deprecated list of exact origins.
+        /// The deprecated list of exact origins, read when `allowOrigins` is empty.
         pub allow_origin: Vec<String> = "allowOrigin",
-        /// Methods a preflight is told; `*` tells it the method it asked for.
+        /// Methods a preflight is told; `*` alone tells it the method it asked for.
         pub allow_methods: Vec<String> = "allowMethods",
-        /// Headers a preflight is told; `*` tells it those it asked for.
+        /// Headers a preflight is told; `*` alone tells it those it asked for.
         pub allow_headers: Vec<String> = "allowHeaders",
         /// Response headers a page may read.
         pub expose_headers: Vec<String> = "exposeHeaders",

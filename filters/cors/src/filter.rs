@@ -80,13 +80,11 @@ impl Cors {
         let Some((id, policy)) = self.table.find(stream)? else {
             return Ok(Action::Continue);
         };
-        let counter = if policy.allows(&origin) { self.matched } else { self.unmatched };
-        stream.root().add(counter, 1);
-        if stream.request_header(":method")?.as_deref() == Some(b"OPTIONS")
-            && let Some(method) = stream.request_header("access-control-request-method")?.filter(|m| !m.is_empty())
-        {
-            let headers = stream.request_header("access-control-request-headers")?.unwrap_or_default();
-            return Ok(match policy.preflight(&origin, &method, &headers) {
+        let allowed = policy.allows(&origin);
+        stream.root().add(if allowed { self.matched } else { self.unmatched }, 1);
+        if let Some((method, headers)) = asked(stream)? {
+            let allowed = allowed.then_some(origin.as_slice());
+            return Ok(match policy.preflight(allowed, &method, &headers) {
                 Preflight::Forward => Action::Continue,
                 Preflight::Answer(headers) => {
                     stream.root().add(self.preflights, 1);
@@ -95,9 +93,24 @@ impl Cors {
                 }
             });
         }
-        if policy.allows(&origin) {
+        if allowed {
             self.allowed.insert(stream.id(), (id, origin));
         }
         Ok(Action::Continue)
     }
+}
+
+/// Values of a preflight's `access-control-request-method` and `access-control-request-headers`.
+type Asked = (Vec<u8>, Vec<u8>);
+
+/// The method and headers that a preflight asks for; `None`: the request is none.
+fn asked(stream: &mut Stream<'_>) -> Result<Option<Asked>, HostError> {
+    if stream.request_header(":method")?.as_deref() != Some(b"OPTIONS") {
+        return Ok(None);
+    }
+    let Some(method) = stream.request_header("access-control-request-method")?.filter(|method| !method.is_empty())
+    else {
+        return Ok(None);
+    };
+    Ok(Some((method, stream.request_header("access-control-request-headers")?.unwrap_or_default())))
 }

@@ -8,6 +8,8 @@ use plugin_config::{At, Quoted};
 #[derive(Debug)]
 pub struct Policy {
     origins: Vec<StringMatcher>,
+    /// Envoy asks each matcher about `*` too: not only an exact `*` is any origin, but a prefix or an expression that `*`
+    /// satisfies.
     any_origin: bool,
     methods: List,
     headers: List,
@@ -22,7 +24,7 @@ pub struct Policy {
 enum List {
     /// None: the header is left out.
     Absent,
-    /// `*`: what the preflight asked for.
+    /// `*` alone: what the preflight asked for. Beside other names it is a name, as in Envoy.
     Echo,
     /// These.
     Names(String),
@@ -42,12 +44,9 @@ const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "C
 impl Policy {
     /// Compiles a policy; every fault is recorded in `at`.
     pub fn compile(written: &CorsPolicy, at: &mut At) -> Option<Self> {
-        let mut origins = at.field("allowOrigins", |at| origins(&written.allow_origins, at));
+        let origins = at.field("allowOrigins", |at| origins(&written.allow_origins, at));
         let deprecated: Vec<StringMatch> = written.allow_origin.iter().cloned().map(StringMatch::Exact).collect();
-        let deprecated_origins = at.field("allowOrigin", |at| self::origins(&deprecated, at));
-        if let (Some(origins), Some(more)) = (&mut origins, deprecated_origins) {
-            origins.extend(more);
-        }
+        let deprecated = at.field("allowOrigin", |at| self::origins(&deprecated, at));
         let known = |method: &str| METHODS.contains(&method);
         let methods =
             list("allowMethods", &written.allow_methods, known, "expected an HTTP method in capitals, or *", at);
@@ -60,10 +59,12 @@ impl Policy {
             }
             age => Some(age.map(|age| age.0.as_secs().to_string())),
         };
+        let (origins, deprecated) = (origins?, deprecated?);
+        // As in Istio the deprecated list counts only without the other.
+        let origins = if origins.is_empty() { deprecated } else { origins };
         Some(Self {
-            any_origin: written.allow_origins.iter().any(|origin| *origin == StringMatch::Exact("*".into()))
-                || written.allow_origin.iter().any(|origin| origin == "*"),
-            origins: origins?,
+            any_origin: origins.iter().any(|matcher| matcher.matches(b"*")),
+            origins,
             methods: methods?,
             headers: headers?,
             expose: match expose? {
@@ -82,25 +83,27 @@ impl Policy {
         self.any_origin || self.origins.iter().any(|matcher| matcher.matches(origin))
     }
 
-    /// What becomes of a preflight of `origin`. Method and headers asked for are not checked, only echoed for `*`.
-    pub fn preflight(&self, origin: &[u8], method: &[u8], headers: &[u8]) -> Preflight {
-        let allowed = self.allows(origin);
-        if !allowed && !self.ignore_unmatched {
+    /// What becomes of a preflight; `origin` is `None` when it is not allowed. Method and headers asked for are not
+    /// checked, only echoed for `*`.
+    ///
+    /// An ignored preflight is told the same, credentials too, but neither an origin nor what to expose: a browser takes
+    /// it for a refusal. Names and order are those of Envoy's answer.
+    pub fn preflight(&self, origin: Option<&[u8]>, method: &[u8], headers: &[u8]) -> Preflight {
+        if origin.is_none() && !self.ignore_unmatched {
             return Preflight::Forward;
         }
-        let mut answer = Vec::new();
-        let mut add = |name: &str, value: &[u8]| answer.push((name.to_owned(), value.to_vec()));
-        if allowed {
-            add("access-control-allow-origin", origin);
-        }
-        self.methods.tell(method).into_iter().for_each(|value| add("access-control-allow-methods", value));
-        self.headers.tell(headers).into_iter().for_each(|value| add("access-control-allow-headers", value));
-        self.max_age.iter().for_each(|value| add("access-control-max-age", value.as_bytes()));
-        if allowed && self.credentials {
-            add("access-control-allow-credentials", b"true");
-        }
-        self.expose.iter().for_each(|value| add("access-control-expose-headers", value.as_bytes()));
-        Preflight::Answer(answer)
+        let credentials = self.credentials.then_some(&b"true"[..]);
+        let expose = self.expose.as_ref().filter(|_| origin.is_some());
+        let all = [
+            ("access-control-allow-origin", origin),
+            ("access-control-allow-credentials", credentials),
+            ("access-control-allow-methods", self.methods.tell(method)),
+            ("access-control-allow-headers", self.headers.tell(headers)),
+            ("access-control-max-age", self.max_age.as_deref().map(str::as_bytes)),
+            ("access-control-expose-headers", expose.map(String::as_bytes)),
+        ];
+        let told = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_vec())));
+        Preflight::Answer(told.collect())
     }
 
     /// What an actual response to an allowed origin is given, over what the upstream said.
@@ -143,7 +146,7 @@ fn list(field: &'static str, written: &[String], accept: fn(&str) -> bool, reaso
     match written {
         _ if !good => None,
         [] => Some(List::Absent),
-        names if names.iter().any(|name| name == "*") => Some(List::Echo),
+        [name] if name == "*" => Some(List::Echo),
         names => Some(List::Names(names.join(","))),
     }
 }
@@ -165,7 +168,8 @@ mod tests {
     }
 
     fn told(policy: &Policy, origin: &str, method: &str, headers: &str) -> Option<Vec<String>> {
-        match policy.preflight(origin.as_bytes(), method.as_bytes(), headers.as_bytes()) {
+        let allowed = Some(origin.as_bytes()).filter(|origin| policy.allows(origin));
+        match policy.preflight(allowed, method.as_bytes(), headers.as_bytes()) {
             Preflight::Forward => None,
             Preflight::Answer(answer) => Some(
                 answer
@@ -187,10 +191,10 @@ mod tests {
         );
         let all = [
             "allow-origin=http://a",
+            "allow-credentials=true",
             "allow-methods=GET,POST",
             "allow-headers=x-a,x-b",
             "max-age=86400",
-            "allow-credentials=true",
             "expose-headers=x-c",
         ];
         // Neither the method nor the headers asked for are checked.
@@ -199,12 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn ignored_preflights_are_told_all_but_the_origin() {
+    fn ignored_preflights_are_told_neither_origin_nor_what_to_expose() {
         let policy = policy(
             r#"{"allowOrigins": [{"exact": "http://a"}], "allowMethods": ["GET"], "unmatchedPreflights": "IGNORE",
-                "allowCredentials": true}"#,
+                "allowCredentials": true, "exposeHeaders": ["x-c"], "maxAge": "1m"}"#,
         );
-        assert_eq!(told(&policy, "http://b", "GET", "").unwrap(), ["allow-methods=GET"]);
+        let expected = ["allow-credentials=true", "allow-methods=GET", "max-age=60"];
+        assert_eq!(told(&policy, "http://b", "GET", "").unwrap(), expected);
     }
 
     #[test]
@@ -213,6 +218,40 @@ mod tests {
         let expected = ["allow-origin=http://x", "allow-methods=PUT", "allow-headers=h1, h2"];
         assert_eq!(told(&policy, "http://x", "PUT", "h1, h2").unwrap(), expected);
         assert_eq!(told(&policy, "http://x", "PUT", "").unwrap()[2], "allow-headers=");
+    }
+
+    #[test]
+    fn a_star_among_others_is_a_name() {
+        let policy = policy(
+            r#"{"allowOrigins": [{"exact": "*"}], "allowMethods": ["GET", "*"], "allowHeaders": ["*", "x-a"],
+                "exposeHeaders": ["*"]}"#,
+        );
+        let expected = ["allow-origin=http://x", "allow-methods=GET,*", "allow-headers=*,x-a", "expose-headers=*"];
+        assert_eq!(told(&policy, "http://x", "PUT", "h1").unwrap(), expected);
+    }
+
+    #[test]
+    fn whatever_a_star_satisfies_is_any_origin() {
+        for (origins, any) in [
+            (r#"[{"exact": "*"}]"#, true),
+            (r#"[{"prefix": "*"}]"#, true),
+            (r#"[{"regex": ".*"}]"#, true),
+            (r#"[{"regex": "[^a-z]"}, {"exact": "http://a"}]"#, true),
+            (r#"[{"regex": ".+[.]example"}]"#, false),
+            (r#"[{"exact": "http://a"}]"#, false),
+            ("[]", false),
+        ] {
+            let policy = policy(&format!(r#"{{"allowOrigins": {origins}}}"#));
+            assert_eq!(policy.allows(b"http://\xff"), any, "{origins}");
+        }
+    }
+
+    #[test]
+    fn the_deprecated_list_counts_alone() {
+        let both = policy(r#"{"allowOrigin": ["http://old"], "allowOrigins": [{"exact": "http://new"}]}"#);
+        assert!(both.allows(b"http://new") && !both.allows(b"http://old"));
+        assert!(policy(r#"{"allowOrigin": ["http://old"]}"#).allows(b"http://old"));
+        assert!(policy(r#"{"allowOrigin": ["*"]}"#).allows(b"http://any"));
     }
 
     #[test]

@@ -18,9 +18,10 @@ fn a_preflight_is_told_the_policy() {
     let policy = policy.expect("a good policy");
     let expected = [("access-control-allow-origin", "https://a.example"), ("access-control-allow-methods", "GET,PUT")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).to_vec();
-    assert_eq!(policy.preflight(b"https://a.example", b"GET", b""), Preflight::Answer(expected));
-    assert_eq!(policy.preflight(b"https://a.example.evil", b"GET", b""), Preflight::Forward);
-    assert_eq!(policy.preflight(b"https://\xff.example", b"GET", b""), Preflight::Forward);
+    assert!(policy.allows(b"https://a.example"));
+    assert!(!policy.allows(b"https://a.example.evil") && !policy.allows(b"https://\xff.example"));
+    assert_eq!(policy.preflight(Some(b"https://a.example"), b"GET", b""), Preflight::Answer(expected));
+    assert_eq!(policy.preflight(None, b"GET", b""), Preflight::Forward);
 }
 
 #[wasm_bindgen_test]

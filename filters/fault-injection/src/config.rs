@@ -8,7 +8,7 @@ plugin_config::object! {
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct Config {
         /// With a seed, which requests are hit follows from their `x-request-id`: the same ids are hit again.
-        pub seed: Option<u64> = "seed",
+        pub seed: Option<Seed> = "seed",
         /// How many requests may be held or answered at once in this VM; more pass without a fault. Absent: no bound.
         pub max_active_faults: Option<u32> = "maxActiveFaults",
         /// Route id (property `outrigger.route`) → fault.
@@ -52,6 +52,35 @@ plugin_config::object! {
         pub percentage: Option<Percent> = "percentage",
         /// The deprecated whole percentage, read when `percentage` is absent.
         pub percent: Option<u32> = "percent",
+    }
+}
+
+/// What seeded draws start from. A number reaches to 2^53, as far as JSON carries one exactly; a text has no such end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seed {
+    /// `seed: 42`
+    Number(u64),
+    /// `seed: black friday`
+    Text(String),
+}
+
+impl FromNode for Seed {
+    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+        match node {
+            Node::String(text) => Some(Self::Text(text.clone().into_owned())),
+            Node::Number(_) => u64::from_node(node, at).map(Self::Number),
+            other => at.fault(other, "expected a whole number or a text"),
+        }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl serde::Serialize for Seed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => serializer.serialize_u64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
     }
 }
 

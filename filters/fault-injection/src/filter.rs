@@ -1,7 +1,7 @@
 //! Acts on a request: holds it, answers it, or lets it pass.
 
 use crate::config::Config;
-use crate::draws::draw;
+use crate::draws::{self, Draws};
 use crate::fault::{Answer, Fault};
 use crate::held::Held;
 use filter_api::{Action, Filter, LocalReply, Metric, PolicyTable, Root, Stream, StreamId, configure_one};
@@ -12,7 +12,7 @@ use std::time::Duration;
 const BODY: &str = "fault filter abort";
 const DETAILS: &str = "fault_filter_abort";
 
-/// How often held requests are looked at: the most a delay can come late.
+/// Held requests are not looked at more often: the most a delay comes late, and a bound on what many of them cost.
 const TICK: Duration = Duration::from_millis(5);
 
 /// Makes the filter from a plugin configuration.
@@ -30,10 +30,10 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
     Some(Box::new(FaultInjection {
         idle,
         table,
-        seed: config.seed,
+        seed: config.seed.as_ref().map(draws::number),
         most: config.max_active_faults,
         held: Held::new(),
-        ticking: false,
+        armed: None,
         delays: root.counter("outrigger.fault_injection.delays"),
         aborts: root.counter("outrigger.fault_injection.aborts"),
         overflows: root.counter("outrigger.fault_injection.overflow"),
@@ -49,7 +49,8 @@ struct FaultInjection {
     most: Option<u32>,
     /// Held streams, with the answer that follows the wait.
     held: Held<Option<Answer>>,
-    ticking: bool,
+    /// When the next tick comes; `None`: nothing waits and there is none.
+    armed: Option<Duration>,
     delays: Metric,
     aborts: Metric,
     overflows: Metric,
@@ -61,9 +62,9 @@ impl Filter for FaultInjection {
         if self.idle {
             return Action::Continue;
         }
-        let seed = self.seed;
+        let mut draws = Draws::new(self.seed);
         let decided = match self.table.find(stream) {
-            Ok(Some((_, fault))) => fault.decide(|which| draw(seed, which, stream)),
+            Ok(Some((_, fault))) => fault.decide(|which| draws.take(which, stream)),
             Ok(None) => return Action::Continue,
             Err(error) => Err(error),
         };
@@ -100,6 +101,7 @@ impl Filter for FaultInjection {
         while let Some(stream) = self.held.pop_due(now) {
             root.wake(stream);
         }
+        self.arm(now, root);
     }
 
     fn on_stream_end(&mut self, stream: StreamId, root: &mut Root<'_>) {
@@ -122,14 +124,21 @@ impl FaultInjection {
                 return Action::Continue;
             }
         };
-        self.held.insert(id, now.saturating_add(delay), then);
+        let due = now.saturating_add(delay);
+        self.held.insert(id, due, then);
         root.add(self.delays, 1);
         root.add(self.active, 1);
-        if !self.ticking {
-            self.ticking = true;
-            root.set_tick(Some(TICK));
+        if self.armed.is_none_or(|armed| due < armed) {
+            self.arm(now, root);
         }
         Action::Pause
+    }
+
+    /// Has the next tick come when the first held request is due, and none when nothing waits.
+    fn arm(&mut self, now: Duration, root: &mut Root<'_>) {
+        let wait = self.held.next_due().map(|due| whole_millis(due.saturating_sub(now)).max(TICK));
+        self.armed = wait.map(|wait| now.saturating_add(wait));
+        root.set_tick(wait);
     }
 
     fn abort(&mut self, answer: Answer, stream: &mut Stream<'_>) -> Action {
@@ -146,10 +155,17 @@ impl FaultInjection {
     fn forget(&mut self, stream: StreamId, root: &mut Root<'_>) -> Option<Option<Answer>> {
         let then = self.held.remove(stream)?;
         root.add(self.active, -1);
+        // Those that still wait may be due later than the one that was forgotten: a tick too early does no harm.
         if self.held.len() == 0 {
-            self.ticking = false;
+            self.armed = None;
             root.set_tick(None);
         }
         Some(then)
     }
+}
+
+/// Rounded up: the timers of hosts know whole milliseconds, and one that is early would have to be set again.
+fn whole_millis(wait: Duration) -> Duration {
+    let millis = wait.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }

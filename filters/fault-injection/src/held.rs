@@ -37,18 +37,21 @@ impl<T> Held<T> {
         removed
     }
 
-    /// The next stream that is due.
-    pub(crate) fn pop_due(&mut self, now: Duration) -> Option<StreamId> {
+    /// When the first of those that wait is due.
+    pub(crate) fn next_due(&mut self) -> Option<Duration> {
         loop {
-            let Reverse((deadline, _)) = self.deadlines.peek()?;
-            if *deadline > now {
-                return None;
+            let Reverse((deadline, stream)) = self.deadlines.peek()?;
+            if self.waiting.contains_key(stream) {
+                return Some(*deadline);
             }
-            let Reverse((_, stream)) = self.deadlines.pop()?;
-            if self.waiting.contains_key(&stream) {
-                return Some(stream);
-            }
+            self.deadlines.pop();
         }
+    }
+
+    /// The next stream that is due. It counts as held until it is removed.
+    pub(crate) fn pop_due(&mut self, now: Duration) -> Option<StreamId> {
+        self.next_due().filter(|due| *due <= now)?;
+        self.deadlines.pop().map(|Reverse((_, stream))| stream)
     }
 
     /// How many streams wait.
@@ -69,10 +72,11 @@ mod tests {
             held.insert(StreamId(id), at(due), ());
         }
         held.remove(StreamId(3));
-        assert_eq!(held.pop_due(at(9)), None);
+        assert_eq!((held.next_due(), held.pop_due(at(9))), (Some(at(10)), None));
         assert_eq!(held.pop_due(at(30)), Some(StreamId(2)));
+        assert_eq!(held.next_due(), Some(at(30)));
         assert_eq!(held.pop_due(at(30)), Some(StreamId(1)));
-        assert_eq!(held.pop_due(at(30)), None);
+        assert_eq!((held.next_due(), held.pop_due(at(30))), (None, None));
     }
 
     #[test]

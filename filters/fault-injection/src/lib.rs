@@ -10,7 +10,7 @@ mod fault;
 mod filter;
 mod held;
 
-pub use config::{Abort, Config, Delay, FaultPolicy};
+pub use config::{Abort, Config, Delay, FaultPolicy, Refused, Seed};
 pub use fault::{Answer, Draw, Fault, Faults};
 pub use filter::{build, configure};
 
