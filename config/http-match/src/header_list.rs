@@ -32,6 +32,11 @@ impl HeaderList {
         Self { bytes, entries }
     }
 
+    /// An empty list with room for `entries` headers of together `bytes` bytes.
+    pub fn with_capacity(entries: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), entries: Vec::with_capacity(entries) }
+    }
+
     /// How many headers there are, repeats counted.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -61,9 +66,56 @@ impl HeaderList {
         self.entries.iter().map(|entry| (self.span(entry.name), self.span(entry.value)))
     }
 
+    /// Where the first header `name` stands, in any case: an index for [`Self::at`].
+    pub fn position(&self, name: &[u8]) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| entry.name_len() == name.len() && self.span(entry.name).eq_ignore_ascii_case(name))
+    }
+
+    /// The header at a position, as (name, value).
+    pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        self.entries.get(index).map(|entry| (self.span(entry.name), self.span(entry.value)))
+    }
+
+    /// The bytes of all names and values together.
+    pub fn size(&self) -> usize {
+        self.entries.iter().map(|entry| entry.name_len() + entry.value_len()).sum()
+    }
+
+    /// The bytes the list holds, those of removed headers included: what a bound on memory has to look at.
+    pub fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Removes every header, and keeps the memory for the next.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
+    /// Keeps the headers that `keep(name, value)` wants.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let Self { bytes, entries } = self;
+        entries.retain(|entry| keep(span(bytes, entry.name), span(bytes, entry.value)));
+    }
+
+    /// Replaces the value of the header at a position, where it stands.
+    pub fn replace_at(&mut self, index: usize, value: &[u8]) {
+        let value = self.store(|bytes| bytes.extend_from_slice(value));
+        if let (Some(entry), Some(value)) = (self.entries.get_mut(index), value) {
+            entry.value = value;
+        }
+    }
+
     /// Appends a header; its name is lower-cased. A list beyond 4 GiB stops growing.
     pub fn add(&mut self, name: &str, value: &[u8]) {
-        let name = self.store(|bytes| bytes.extend(name.bytes().map(|b| b.to_ascii_lowercase())));
+        self.append(name.as_bytes(), value);
+    }
+
+    /// As [`Self::add`], of a name that is bytes.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        let name = self.store(|bytes| bytes.extend(name.iter().map(u8::to_ascii_lowercase)));
         let value = self.store(|bytes| bytes.extend_from_slice(value));
         if let (Some(name), Some(value)) = (name, value) {
             self.entries.push(Entry { name, value });
@@ -98,6 +150,10 @@ impl HeaderList {
 impl Entry {
     fn name_len(&self) -> usize {
         self.name.1.saturating_sub(self.name.0) as usize
+    }
+
+    fn value_len(&self) -> usize {
+        self.value.1.saturating_sub(self.value.0) as usize
     }
 }
 
@@ -143,6 +199,19 @@ mod tests {
         assert_eq!(list.iter().last(), Some((&b"x-m"[..], &b"c"[..])));
         list.remove("X-m");
         assert_eq!((list.len(), list.get("x-m")), (1, None));
+    }
+
+    #[test]
+    fn headers_by_position() {
+        let mut list: HeaderList = [("x-a", "1"), ("x-b", "2"), ("x-a", "3")].into_iter().collect();
+        assert_eq!((list.position(b"X-B"), list.position(b"x-c")), (Some(1), None));
+        list.replace_at(1, b"two");
+        assert_eq!(list.at(1), Some((&b"x-b"[..], &b"two"[..])));
+        assert_eq!((list.size(), list.at(3)), (14, None));
+        list.retain(|name, value| name != b"x-a" || value == b"3");
+        assert_eq!(list.iter().map(|(_, value)| value).collect::<Vec<_>>(), [&b"two"[..], b"3"]);
+        list.clear();
+        assert!(list.is_empty() && list.held() == 0);
     }
 
     #[test]

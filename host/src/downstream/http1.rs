@@ -1,0 +1,336 @@
+//! HTTP/1.1 from clients.
+
+use crate::downstream::prepare::prepare;
+use crate::filter_chain::{FilteredStream, to_events};
+use crate::http::http1::body::BodyDecoder;
+use crate::http::http1::encode;
+use crate::http::http1::head::{Framing, RequestHead, parse_request};
+use crate::http::hygiene;
+use crate::http::refused::Refused;
+use crate::http::{Http1Io, Incoming, Peer, PeerError};
+use crate::router::{Downstream, Finished, serve as serve_request};
+use crate::telemetry::ResponseFlags;
+use crate::wasm::{ConnectionProperties, LocalReply, Stream, StreamState};
+use crate::worker::{HttpManager, Watch, Worker};
+use bytes::Bytes;
+use http_match::HeaderList;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+/// How much of a request that nobody reads is read all the same, so that the connection can be kept.
+const DRAINED: usize = 64 << 10;
+
+/// How long a connection is read from after its last response, so that the client gets to see it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves the requests of a connection one after the other.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    manager: Rc<HttpManager>,
+    mut io: Http1Io,
+    connection: Rc<ConnectionProperties>,
+    watch: Watch,
+) {
+    loop {
+        let head = match read_head(&worker, &manager, &mut io, &connection, &watch).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return,
+            Err(refused) => {
+                refuse(&manager, &mut io, &connection, refused).await;
+                return linger(&mut io).await;
+            }
+        };
+        watch.arm(manager.config.timeouts.stream_idle.limit());
+        match serve_one(&worker, &manager, &mut io, &connection, &watch, head).await {
+            Next::KeepAlive => {}
+            Next::Linger => return linger(&mut io).await,
+            Next::Drop => return,
+        }
+    }
+}
+
+/// What becomes of the connection after a response.
+enum Next {
+    KeepAlive,
+    Linger,
+    Drop,
+}
+
+/// Reads the next head. `None`: the client has gone, or has been silent for too long.
+async fn read_head(
+    worker: &Worker,
+    manager: &HttpManager,
+    io: &mut Http1Io,
+    connection: &ConnectionProperties,
+    watch: &Watch,
+) -> Result<Option<RequestHead>, Refused> {
+    let scheme = if connection.tls_version.is_some() { "https" } else { "http" };
+    let timeouts = &manager.config.timeouts;
+    let mut begun = !io.read.is_empty();
+    watch.arm(if begun { timeouts.head.limit() } else { timeouts.connection_idle.limit() });
+    let mut drain = std::pin::pin!(worker.draining.changed.notified());
+    poll_fn(|cx| {
+        loop {
+            if !io.read.is_empty() {
+                if let Some((head, size)) = parse_request(&io.read, scheme, &manager.limits)? {
+                    drop(io.read.split_to(size));
+                    return Poll::Ready(Ok(Some(head)));
+                }
+                if !begun {
+                    begun = true;
+                    watch.arm(timeouts.head.limit());
+                }
+            }
+            if watch.expired(cx.waker()) {
+                return Poll::Ready(if begun { Err(REQUEST_TIMEOUT) } else { Ok(None) });
+            }
+            if !begun && (worker.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(Ok(None));
+            }
+            if !matches!(ready!(io.poll_fill(cx)), Ok(1..)) {
+                return Poll::Ready(Ok(None));
+            }
+        }
+    })
+    .await
+}
+
+/// A head that does not end (RFC 9110 section 15.5.9).
+const REQUEST_TIMEOUT: Refused = Refused { status: 408, details: "request_header_timeout", body: "Request Timeout" };
+
+/// Serves one request.
+async fn serve_one(
+    worker: &Rc<Worker>,
+    manager: &Rc<HttpManager>,
+    io: &mut Http1Io,
+    connection: &Rc<ConnectionProperties>,
+    watch: &Watch,
+    mut head: RequestHead,
+) -> Next {
+    let upgrade = match wanted_upgrade(manager, &head) {
+        Ok(upgrade) => upgrade,
+        Err(refused) => {
+            refuse(manager, io, connection, refused).await;
+            return Next::Linger;
+        }
+    };
+    let properties = match prepare(&mut head.headers, worker, manager, connection) {
+        Ok(properties) => properties,
+        Err(refused) => {
+            refuse(manager, io, connection, refused).await;
+            return Next::Linger;
+        }
+    };
+    let mut state = StreamState::new(head.headers, manager.chain.plugins().len(), properties, SystemTime::now());
+    state.protocol = "HTTP/1.1";
+    let head_request = state.request.get(":method") == Some(b"HEAD");
+    let tunnelled = head.connect || upgrade.is_some();
+    let framing = if tunnelled { Framing::UntilClose } else { head.framing };
+    let body = BodyDecoder::new(framing, manager.limits);
+    let end = body.is_done();
+    let filtered = FilteredStream::new(manager.chain.clone(), Stream::new(state));
+    worker.streams.set(worker.streams.get() + 1);
+    let mut client = Client {
+        io,
+        body,
+        head_request,
+        connect: head.connect,
+        keep_alive: head.keep_alive && !worker.draining.has_begun(),
+        expects_continue: head.expect_continue && !end,
+        upgrade,
+        abandoned: false,
+        tunnel: false,
+        response_whole: false,
+    };
+    let finished = serve_request(worker.clone(), manager.clone(), filtered, end, &mut client, watch).await;
+    worker.streams.set(worker.streams.get().saturating_sub(1));
+    match finished {
+        Finished::Reset => Next::Drop,
+        Finished::Complete if client.tunnel => Next::Drop,
+        Finished::Complete => client.after_response().await,
+    }
+}
+
+/// The protocol a request may upgrade to. One that is not allowed is refused as Envoy does; with a body it cannot be.
+fn wanted_upgrade(manager: &HttpManager, head: &RequestHead) -> Result<Option<Vec<u8>>, Refused> {
+    const NOT_ALLOWED: Refused = Refused { status: 403, details: "upgrade_failed", body: "" };
+    if head.connect {
+        return if manager.config.connect { Ok(None) } else { Err(NOT_ALLOWED) };
+    }
+    if head.upgrade.is_none() {
+        return Ok(None);
+    }
+    let Some(token) = hygiene::upgrade_token(&head.headers) else { return Ok(None) };
+    // Left out rather than obeyed: HTTP/2 is begun with prior knowledge.
+    if token.eq_ignore_ascii_case(b"h2c") {
+        return Ok(None);
+    }
+    let allowed = manager.config.upgrades.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(token));
+    if !allowed || !matches!(head.framing, Framing::None | Framing::Length(0)) {
+        return Err(NOT_ALLOWED);
+    }
+    Ok(Some(token.to_vec()))
+}
+
+/// Answers what is not taken, and logs it.
+async fn refuse(manager: &HttpManager, io: &mut Http1Io, connection: &Rc<ConnectionProperties>, refused: Refused) {
+    let Refused { status, details, body } = refused;
+    let reply = LocalReply { status, body: body.into(), details: details.into(), ..LocalReply::default() };
+    let (headers, _) = to_events(reply, false, false);
+    if encode::response_head(io.out(), &headers, length(body.len()), true, None).is_ok() {
+        io.out().extend_from_slice(body.as_bytes());
+    }
+    let mut state = StreamState::new(HeaderList::new(), 0, connection.clone(), SystemTime::now());
+    state.response = headers;
+    details.clone_into(&mut state.details);
+    manager.log(&Stream::new(state), ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Duration::ZERO);
+    // Its connection is closed either way.
+    let _ = poll_fn(|cx| io.poll_flush(cx)).await;
+}
+
+fn length(size: usize) -> Framing {
+    Framing::Length(u64::try_from(size).unwrap_or(u64::MAX))
+}
+
+/// Closes the writing side and reads on for a moment: closed at once with bytes unread, a connection takes its last
+/// response with it.
+async fn linger(io: &mut Http1Io) {
+    let drained = poll_fn(|cx| {
+        if ready!(io.poll_shutdown(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut left = DRAINED;
+        loop {
+            io.read.clear();
+            match ready!(io.poll_fill(cx)) {
+                Ok(size) if size > 0 && size < left => left -= size,
+                _ => return Poll::Ready(()),
+            }
+        }
+    });
+    // Whoever keeps sending is cut off.
+    let _ = tokio::time::timeout(LINGER, drained).await;
+}
+
+/// A client's end of one request.
+struct Client<'c> {
+    io: &'c mut Http1Io,
+    body: BodyDecoder,
+    head_request: bool,
+    connect: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+    upgrade: Option<Vec<u8>>,
+    abandoned: bool,
+    tunnel: bool,
+    response_whole: bool,
+}
+
+impl Client<'_> {
+    /// What becomes of the connection: kept when both messages are whole, a little of the request being read over.
+    async fn after_response(mut self) -> Next {
+        if !self.keep_alive || !self.response_whole {
+            return Next::Linger;
+        }
+        if !self.body.is_done() {
+            return Next::Linger;
+        }
+        self.io.relax();
+        Next::KeepAlive
+    }
+
+    /// How a response's body is framed, and what its headers say of the connection.
+    fn framing(&self, headers: &HeaderList, status: &[u8], end: bool) -> Result<Framing, PeerError> {
+        if self.head_request || status == b"204" || status == b"304" || status.first() == Some(&b'1') {
+            return Ok(Framing::None);
+        }
+        if self.connect && status.first() == Some(&b'2') {
+            return Ok(Framing::None);
+        }
+        if end {
+            return Ok(Framing::Length(0));
+        }
+        let Some(length) = headers.get("content-length") else {
+            return Ok(Framing::Chunked);
+        };
+        let length = str::from_utf8(length).ok().and_then(|length| length.parse().ok());
+        length.map(Framing::Length).ok_or(PeerError::Framing)
+    }
+}
+
+impl Peer for Client<'_> {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, PeerError>> {
+        if std::mem::take(&mut self.expects_continue) && self.io.read.is_empty() {
+            self.io.out().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            if let Poll::Ready(Err(error)) = self.io.poll_flush(cx) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        if (self.connect || self.upgrade.is_some()) && !self.tunnel {
+            return Poll::Pending;
+        }
+        self.io.poll_body(&mut self.body, cx)
+    }
+
+    fn send_headers(&mut self, headers: &HeaderList, end: bool) -> Result<(), PeerError> {
+        let status = headers.get(":status").unwrap_or_default();
+        let framing = self.framing(headers, status, end)?;
+        let upgrade = self.upgrade.as_deref().filter(|_| status == b"101");
+        // With a request that is not read to its end the next one could not be found.
+        let whole = self.body.is_done() || self.tunnel;
+        self.keep_alive &= whole || !self.abandoned;
+        let close = !self.keep_alive && upgrade.is_none() && !self.tunnel;
+        encode::response_head(self.io.out(), headers, framing, close, upgrade).map_err(|_| PeerError::Framing)?;
+        self.io.begin_body(if self.tunnel { Framing::UntilClose } else { framing });
+        self.response_whole = end || self.io.body_complete();
+        Ok(())
+    }
+
+    fn send_data(&mut self, bytes: Bytes, end: bool) -> Result<(), PeerError> {
+        self.response_whole |= end;
+        self.io.send_data(bytes, end)
+    }
+
+    fn send_trailers(&mut self, trailers: &HeaderList) -> Result<(), PeerError> {
+        self.response_whole = true;
+        self.io.send_trailers(trailers)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>> {
+        self.io.poll_ready(cx)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>> {
+        self.io.poll_flush(cx)
+    }
+}
+
+impl Downstream for Client<'_> {
+    fn upgrade(&self) -> Option<&[u8]> {
+        self.upgrade.as_deref()
+    }
+
+    fn become_tunnel(&mut self) {
+        self.tunnel = true;
+    }
+
+    fn abandon_request(&mut self) {
+        self.abandoned = true;
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // What a client sends ahead waits; only so much of it is taken.
+        while self.io.read.len() < DRAINED {
+            match ready!(self.io.poll_fill(cx)) {
+                Ok(size) if size > 0 => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    // The connection is closed without the end that the client expects.
+    fn reset(&mut self) {}
+}

@@ -1,0 +1,102 @@
+//! A client's request before any filter sees it: what it may not say is taken out, authority and path get their one
+//! spelling, and the proxy adds what it knows.
+
+use crate::http::authority::normalize_authority;
+use crate::http::hygiene::strip_client_headers;
+use crate::http::path::{PathOutcome, normalize_path};
+use crate::http::refused::Refused;
+use crate::wasm::ConnectionProperties;
+use crate::worker::{HttpManager, Worker};
+use compiler::snapshot::Direction;
+use http_match::HeaderList;
+use std::net::IpAddr;
+use std::rc::Rc;
+use uuid::Builder;
+
+/// Makes a request's headers what filters may trust.
+///
+/// # Errors
+/// What makes the request one that must not be passed on.
+pub(crate) fn prepare(
+    headers: &mut HeaderList,
+    worker: &Worker,
+    manager: &HttpManager,
+    connection: &Rc<ConnectionProperties>,
+) -> Result<Rc<ConnectionProperties>, Refused> {
+    strip_client_headers(headers)?;
+    headers.retain(|name, _| name != b"expect");
+    let secure = connection.tls_version.is_some();
+    spell_authority(headers, if secure { 443 } else { 80 })?;
+    if let Some(path) = headers.get(":path")
+        && let PathOutcome::Changed(path) = normalize_path(path, manager.path_normalization)?
+        && let Some(index) = headers.position(b":path")
+    {
+        headers.replace_at(index, &path);
+    }
+    let connection = forwarded(headers, manager, connection, secure);
+    if headers.get("x-request-id").is_none() {
+        let random = u128::from(worker.draw()) << 64 | u128::from(worker.draw());
+        let mut text = [0; 36];
+        let id = Builder::from_u128(random).with_variant(uuid::Variant::RFC4122).with_version(uuid::Version::Random);
+        let id = id.into_uuid();
+        headers.append(b"x-request-id", id.hyphenated().encode_lower(&mut text).as_bytes());
+    }
+    Ok(connection)
+}
+
+fn spell_authority(headers: &mut HeaderList, default_port: u16) -> Result<(), Refused> {
+    let Some(index) = headers.position(b":authority") else {
+        return Err(Refused::MISSING_HOST);
+    };
+    let raw = headers.at(index).map(|(_, value)| value).unwrap_or_default();
+    if let std::borrow::Cow::Owned(spelt) = normalize_authority(raw, default_port)? {
+        headers.replace_at(index, &spelt);
+    }
+    Ok(())
+}
+
+/// `x-forwarded-for` and `-proto`, and who the client is, as Envoy with `use_remote_address` and
+/// `xff_num_trusted_hops`. At an edge the socket is believed, and as many proxies in front as are trusted; beside a
+/// workload the headers are those of the sidecar or gateway before it.
+fn forwarded(
+    headers: &mut HeaderList,
+    manager: &HttpManager,
+    connection: &Rc<ConnectionProperties>,
+    secure: bool,
+) -> Rc<ConnectionProperties> {
+    let edge = manager.config.use_remote_address.unwrap_or(manager.direction == Direction::Unspecified);
+    let hops = manager.config.trusted_hops;
+    let named = match (edge, hops) {
+        (true, 0) => None,
+        (true, hops) => client(headers, hops - 1),
+        (false, hops) => client(headers, hops),
+    };
+    let scheme: &[u8] = if secure { b"https" } else { b"http" };
+    let trusted = !edge || hops > 0;
+    let kept = trusted && matches!(headers.get("x-forwarded-proto"), Some(b"http" | b"https"));
+    if !kept {
+        headers.set("x-forwarded-proto", scheme);
+    }
+    if edge {
+        let peer = connection.direct_peer.ip().to_string();
+        let list = headers.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);
+        let list = if list.is_empty() { peer.into_bytes() } else { [&list[..], b",", peer.as_bytes()].concat() };
+        headers.set("x-forwarded-for", &list);
+    }
+    match named {
+        Some(ip) if ip != connection.source.ip() => {
+            let mut connection = ConnectionProperties::clone(connection);
+            connection.source = (ip, 0).into();
+            Rc::new(connection)
+        }
+        _ => connection.clone(),
+    }
+}
+
+/// The address that many places from the end of `x-forwarded-for`.
+fn client(headers: &HeaderList, from_end: usize) -> Option<IpAddr> {
+    headers.get("x-forwarded-for")?;
+    let list = headers.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);
+    let named = list.rsplit(|byte| *byte == b',').nth(from_end)?;
+    str::from_utf8(named.trim_ascii()).ok()?.parse().ok()
+}

@@ -1,0 +1,21 @@
+//! HTTP on the wire, the same for both sides of the proxy: strict reading, one normalised message, writing from it.
+
+pub mod authority;
+pub mod http1;
+pub mod hygiene;
+pub mod path;
+pub mod refused;
+mod syntax;
+pub mod validate;
+
+mod http1_io;
+mod http2_message;
+mod peer;
+mod rewound;
+
+pub(crate) use http1_io::Http1Io;
+pub(crate) use http2_message::{
+    Http2Receive, Http2Send, error_of, request_headers, response_headers, to_request, to_response,
+};
+pub(crate) use peer::{Incoming, Peer, PeerError, Transport};
+pub(crate) use rewound::Rewound;

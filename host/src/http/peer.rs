@@ -1,0 +1,63 @@
+//! The other end of a stream, whatever it speaks: what comes from it, what is sent to it.
+
+use crate::http::refused::Refused;
+use bytes::Bytes;
+use http_match::HeaderList;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection's bytes: TCP, TLS, or a pipe in tests.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+/// A connection's bytes. One allocation and one indirect call per read and write, against a copy of all the code for
+/// each kind.
+pub(crate) type Transport = Box<dyn Io>;
+
+/// What came from the other end.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// The head of the message; whether it is all of it. Interim responses do not count.
+    Headers { headers: HeaderList, end: bool },
+    /// A part of the body, never empty.
+    Data(Bytes),
+    /// The end, with trailers.
+    Trailers(HeaderList),
+    /// The end.
+    End,
+}
+
+/// Why the other end is of no more use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PeerError {
+    /// It closed the connection, or reset the stream.
+    Closed,
+    /// It refused the stream without looking at it (HTTP/2 REFUSED_STREAM).
+    RefusedStream,
+    /// What it sent is no HTTP that may be passed on.
+    Protocol(Refused),
+    /// What was to be sent to it does not hold together: a body of another length than announced.
+    Framing,
+}
+
+/// One stream's other end. Everything is polled by the task that serves the stream.
+pub(crate) trait Peer {
+    /// The next of its message.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, PeerError>>;
+
+    /// Sends the head of a message. A body follows unless it is the end.
+    fn send_headers(&mut self, headers: &HeaderList, end: bool) -> Result<(), PeerError>;
+
+    /// Sends a part of the body, which may be empty.
+    fn send_data(&mut self, bytes: Bytes, end: bool) -> Result<(), PeerError>;
+
+    /// Sends the end, with trailers.
+    fn send_trailers(&mut self, trailers: &HeaderList) -> Result<(), PeerError>;
+
+    /// Whether it takes more now; what is waiting is sent on the way.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>>;
+
+    /// Sends all that is waiting.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>>;
+}

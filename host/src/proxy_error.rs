@@ -1,0 +1,136 @@
+//! Everything that keeps a request from being answered by an upstream: what the client sees and what the log says.
+
+use crate::filter_chain::HostReply;
+use crate::telemetry::ResponseFlags;
+
+/// Why a request is answered by the proxy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyError {
+    /// No route: nothing names a cluster.
+    NoRoute,
+    /// The cluster does not exist.
+    NoCluster,
+    /// No endpoint, or none that is healthy.
+    NoHealthyUpstream,
+    /// A circuit breaker is at its limit.
+    Overflow,
+    /// No connection could be made.
+    ConnectFailure,
+    /// Connecting took too long.
+    ConnectTimeout,
+    /// The upstream closed before it had answered.
+    ConnectionTermination,
+    /// The upstream refused the stream.
+    RemoteRefusedStream,
+    /// The upstream's answer is no HTTP that may be passed on.
+    UpstreamProtocol,
+    /// The time for the whole request is over.
+    RouteTimeout,
+    /// The time for one attempt is over.
+    PerTryTimeout,
+    /// A filter has held the stream for too long.
+    HeldTooLong,
+    /// Nothing was heard on the stream for too long.
+    StreamIdle,
+    /// Filters have left a request that cannot be written.
+    InvalidRequest,
+    /// Filters have left a response that cannot be written.
+    InvalidResponse,
+    /// An upgrade that is not allowed.
+    UpgradeFailed,
+}
+
+const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
+const RETRIED: &str =
+    "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: ";
+
+impl ProxyError {
+    /// What the client sees, and what the log says. `retried`: it was the last of several attempts.
+    pub fn reply(self, retried: bool) -> (HostReply, ResponseFlags) {
+        use ResponseFlags as Flags;
+        let (status, body, details, flags) = match self {
+            Self::NoRoute => (404, "", "route_not_found", Flags::NO_ROUTE_FOUND),
+            Self::NoCluster => (503, "", "cluster_not_found", Flags::NO_CLUSTER_FOUND),
+            Self::NoHealthyUpstream => (503, "no healthy upstream", "no_healthy_upstream", Flags::NO_HEALTHY_UPSTREAM),
+            Self::Overflow => return reset("overflow", Flags::UPSTREAM_OVERFLOW, retried),
+            Self::ConnectFailure => {
+                return reset("remote connection failure", Flags::UPSTREAM_CONNECTION_FAILURE, retried);
+            }
+            Self::ConnectTimeout => return reset("connection timeout", Flags::UPSTREAM_CONNECTION_FAILURE, retried),
+            Self::ConnectionTermination => {
+                return reset("connection termination", Flags::UPSTREAM_CONNECTION_TERMINATION, retried);
+            }
+            Self::RemoteRefusedStream => {
+                return reset("remote refused stream reset", Flags::UPSTREAM_REMOTE_RESET, retried);
+            }
+            Self::UpstreamProtocol => {
+                let (mut reply, flags) = reset("protocol error", Flags::UPSTREAM_PROTOCOL_ERROR, retried);
+                reply.status = 502;
+                return (reply, flags);
+            }
+            Self::RouteTimeout => {
+                (504, "upstream request timeout", "response_timeout", Flags::UPSTREAM_REQUEST_TIMEOUT)
+            }
+            Self::PerTryTimeout => {
+                (504, "upstream request timeout", "upstream_per_try_timeout", Flags::UPSTREAM_REQUEST_TIMEOUT)
+            }
+            Self::HeldTooLong => (504, "stream timeout", "filter_held_stream_too_long", Flags::STREAM_IDLE_TIMEOUT),
+            Self::StreamIdle => (504, "stream timeout", "stream_idle_timeout", Flags::STREAM_IDLE_TIMEOUT),
+            Self::InvalidRequest => (503, "", "invalid_request_after_filters", Flags::NONE),
+            Self::InvalidResponse => (502, "", "invalid_response_after_filters", Flags::NONE),
+            Self::UpgradeFailed => (403, "", "upgrade_failed", Flags::NONE),
+        };
+        let flags = if retried { flags.and(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED) } else { flags };
+        (HostReply { status, body: body.into(), details: details.into(), headers: Vec::new() }, flags)
+    }
+}
+
+/// A reset before the response's headers, in Envoy's words.
+fn reset(reason: &str, flags: ResponseFlags, retried: bool) -> (HostReply, ResponseFlags) {
+    let text = if retried { RETRIED } else { RESET };
+    let details = format!("upstream_reset_before_response_started{{{}}}", reason.replace(' ', "_"));
+    let overloaded = flags == ResponseFlags::UPSTREAM_OVERFLOW;
+    let headers = if overloaded { vec![("x-envoy-overloaded", "true")] } else { Vec::new() };
+    let flags = if retried { flags.and(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED) } else { flags };
+    (HostReply { status: 503, body: format!("{text}{reason}"), details, headers }, flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue() {
+        let rows: &[(ProxyError, u16, usize, &str, &str)] = &[
+            (ProxyError::NoRoute, 404, 0, "NR", "route_not_found"),
+            (ProxyError::NoCluster, 503, 0, "NC", "cluster_not_found"),
+            (ProxyError::NoHealthyUpstream, 503, 19, "UH", "no_healthy_upstream"),
+            (ProxyError::Overflow, 503, 81, "UO", "upstream_reset_before_response_started{overflow}"),
+            (
+                ProxyError::ConnectFailure,
+                503,
+                98,
+                "UF",
+                "upstream_reset_before_response_started{remote_connection_failure}",
+            ),
+            (
+                ProxyError::ConnectionTermination,
+                503,
+                95,
+                "UC",
+                "upstream_reset_before_response_started{connection_termination}",
+            ),
+            (ProxyError::RouteTimeout, 504, 24, "UT", "response_timeout"),
+            (ProxyError::PerTryTimeout, 504, 24, "UT", "upstream_per_try_timeout"),
+        ];
+        for (error, status, length, flags, details) in rows {
+            let (reply, found) = error.reply(false);
+            let found = (reply.status, reply.body.len(), found.to_string(), reply.details);
+            assert_eq!(found, (*status, *length, (*flags).to_owned(), (*details).to_owned()), "{error:?}");
+        }
+        let (reply, flags) = ProxyError::ConnectFailure.reply(true);
+        assert!(reply.body.contains("retried and the latest reset reason: remote connection failure"));
+        assert_eq!(flags.to_string(), "UF,URX");
+        assert_eq!(ProxyError::Overflow.reply(false).0.headers, [("x-envoy-overloaded", "true")]);
+    }
+}

@@ -1,0 +1,787 @@
+//! One request from its head to the end of its response: client, filters, upstream, all driven by one task.
+
+use crate::filter_chain::{Event, Fate, FilteredStream};
+use crate::http::hygiene;
+use crate::http::{Incoming, Peer, PeerError, validate};
+use crate::proxy_error::ProxyError;
+use crate::router::route::{Route, strip_control};
+use crate::telemetry::ResponseFlags;
+use crate::upstream::outlier_detection::Outcome;
+use crate::upstream::retry::AttemptFailure;
+use crate::upstream::{Acquired, Chosen, ConnectFailure, Connecting, Unavailable, UpstreamPeer, Wanted};
+use crate::wasm::{BodyBuffer, Direction};
+use crate::worker::{HttpManager, Watch, Worker};
+use bytes::Bytes;
+use http_match::HeaderList;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::time::{Instant, Sleep};
+
+/// The client's end of a stream.
+pub(crate) trait Downstream: Peer {
+    /// The protocol that the client would upgrade to, if it may.
+    fn upgrade(&self) -> Option<&[u8]>;
+
+    /// Bytes as they come from here on: after a 101, or an answered CONNECT.
+    fn become_tunnel(&mut self);
+
+    /// The rest of the request will not be read.
+    fn abandon_request(&mut self);
+
+    /// Ready when the client has gone; after all of its request has come.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Cuts the stream off, visibly.
+    fn reset(&mut self);
+}
+
+/// What the upstream is doing.
+enum Attempt {
+    /// Nothing yet, or no more.
+    None,
+    /// Waiting for the next attempt.
+    BackOff(Pin<Box<Sleep>>),
+    Connecting(Chosen, Connecting),
+    /// The request is on its way, or the response is.
+    Active(Chosen, Box<dyn UpstreamPeer>),
+}
+
+/// What has been taken of the request, so that it can be sent again.
+#[derive(Default)]
+struct Replay {
+    body: BodyBuffer,
+    end: bool,
+    trailers: bool,
+    /// Too much, or no longer of use.
+    lost: bool,
+}
+
+/// One request under way.
+struct Exchange<'d> {
+    worker: Rc<Worker>,
+    manager: Rc<HttpManager>,
+    filtered: FilteredStream,
+    downstream: &'d mut dyn Downstream,
+    route: Option<Route>,
+    attempt: Attempt,
+    tried: Vec<usize>,
+    retries: u32,
+    replayed_once: bool,
+    replay: Replay,
+    /// All of the request has come.
+    request_ended: bool,
+    /// The request headers have passed the filters.
+    routed: bool,
+    request_alone: bool,
+    /// The end of the request has been handed to the upstream.
+    upload_done: bool,
+    response_begun: bool,
+    response_ended: bool,
+    tunnel: bool,
+    began: Instant,
+    timeout: Option<Pin<Box<Sleep>>>,
+    per_try: Option<Pin<Box<Sleep>>>,
+    held: Option<Pin<Box<Sleep>>>,
+    flags: ResponseFlags,
+}
+
+/// How an exchange ended, for the connection it was on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Finished {
+    /// The response has been sent.
+    Complete,
+    /// The stream was cut off.
+    Reset,
+}
+
+/// Serves one request. Its headers are in the filtered stream's state; the filters have not seen them yet.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    manager: Rc<HttpManager>,
+    filtered: FilteredStream,
+    end: bool,
+    downstream: &mut dyn Downstream,
+    watch: &Watch,
+) -> Finished {
+    let began = Instant::now();
+    let mut exchange = Exchange {
+        worker,
+        manager,
+        filtered,
+        downstream,
+        route: None,
+        attempt: Attempt::None,
+        tried: Vec::new(),
+        retries: 0,
+        replayed_once: false,
+        replay: Replay::default(),
+        request_ended: end,
+        routed: false,
+        request_alone: end,
+        upload_done: false,
+        response_begun: false,
+        response_ended: false,
+        tunnel: false,
+        began,
+        timeout: None,
+        per_try: None,
+        held: None,
+        flags: ResponseFlags::NONE,
+    };
+    exchange.filtered.headers(Direction::Request, end);
+    let finished = poll_fn(|cx| exchange.poll(cx, watch)).await;
+    exchange.finish(finished);
+    finished
+}
+
+impl Exchange<'_> {
+    /// Moves everything that can move.
+    fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Finished> {
+        self.filtered.set_waker(cx.waker());
+        self.filtered.heed();
+        self.poll_timers(cx, watch);
+        loop {
+            if self.filtered.fate() == Fate::Reset {
+                return self.cut();
+            }
+            if self.filtered.fate() == Fate::Replied {
+                self.stop_upstream();
+            }
+            let mut moved = self.take_request_events(cx);
+            moved |= self.poll_attempt(cx);
+            match self.poll_request_body(cx) {
+                Ok(progress) => moved |= progress,
+                Err(()) => return self.client_gone(),
+            }
+            moved |= self.poll_response(cx);
+            match self.send_response(cx) {
+                Ok(progress) => moved |= progress,
+                Err(()) => return self.client_gone(),
+            }
+            if moved {
+                watch.heard();
+                continue;
+            }
+            break;
+        }
+        self.arm_held(cx);
+        self.poll_flush(cx)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Finished> {
+        if let Attempt::Active(_, peer) = &mut self.attempt
+            && let Poll::Ready(Err(error)) = peer.poll_flush(cx)
+            && !self.response_begun
+        {
+            // Whatever it has said already is read first.
+            if self.upload_done || !matches!(error, PeerError::Closed) {
+                self.attempt_failed(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        match self.downstream.poll_flush(cx) {
+            Poll::Ready(Ok(())) if self.response_ended => Poll::Ready(Finished::Complete),
+            Poll::Ready(Err(_)) => self.client_gone(),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>, watch: &Watch) {
+        let fired = |sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>| {
+            let fired = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+            if fired {
+                *sleep = None;
+            }
+            fired
+        };
+        if fired(&mut self.timeout, cx) {
+            self.give_up(ProxyError::RouteTimeout);
+        }
+        if fired(&mut self.per_try, cx) && !self.response_begun {
+            self.report(Outcome::LocalOriginFailure);
+            self.retry_or(AttemptFailure::PerTryTimeout, ProxyError::PerTryTimeout);
+        }
+        if fired(&mut self.held, cx) {
+            self.give_up(ProxyError::HeldTooLong);
+        }
+        if watch.expired(cx.waker()) {
+            self.give_up(ProxyError::StreamIdle);
+        }
+    }
+
+    /// A filter that holds the stream may do so for a time only.
+    fn arm_held(&mut self, cx: &mut Context<'_>) {
+        match (self.filtered.is_held(), &self.held) {
+            (true, None) => {
+                let limit = self.manager.pause_limit;
+                let mut sleep = Box::pin(tokio::time::sleep(limit));
+                if sleep.as_mut().poll(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                self.held = Some(sleep);
+            }
+            (false, Some(_)) => self.held = None,
+            _ => {}
+        }
+    }
+
+    /// Takes what the filters let through of the request.
+    fn take_request_events(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while self.takes_request(cx) {
+            let Some(event) = self.filtered.next(Direction::Request) else { break };
+            moved = true;
+            match event {
+                Event::Headers { end } => self.begin(end),
+                Event::Data { bytes, end } => self.upload(bytes, end),
+                Event::Trailers => self.upload_trailers(),
+            }
+        }
+        moved
+    }
+
+    /// Whether the upstream's side takes more of the request now: always its headers, bodies as it is ready.
+    fn takes_request(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.routed {
+            return true;
+        }
+        match &mut self.attempt {
+            Attempt::Active(_, peer) => matches!(peer.poll_ready(cx), Poll::Ready(Ok(()))),
+            _ => false,
+        }
+    }
+
+    /// The request has passed the filters: it is sent on its way.
+    fn begin(&mut self, end: bool) {
+        self.routed = true;
+        self.request_alone = end;
+        self.replay.end = end;
+        let route = {
+            let mut state = self.filtered.stream().state.borrow_mut();
+            let headers = &mut state.request;
+            if headers.get(":path").is_none() && headers.get(":method") != Some(b"CONNECT") {
+                Err(ProxyError::NoRoute)
+            } else {
+                let destination = &self.manager.config.destination;
+                let route = Route::of(headers, destination, &self.manager.clusters, &self.manager.retry);
+                strip_control(headers, destination);
+                route.and_then(|route| match validate::request(headers, &self.manager.after_filters) {
+                    Ok(()) => Ok(route),
+                    Err(_) => Err(ProxyError::InvalidRequest),
+                })
+            }
+        };
+        match route {
+            Ok(route) => {
+                let mut state = self.filtered.stream().state.borrow_mut();
+                state.cluster.clone_from(&route.cluster.shared.config.name);
+                drop(state);
+                self.route = Some(route);
+                if end {
+                    self.start_timeout();
+                }
+                self.start_attempt();
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// The time for a request counts from when all of it has come.
+    fn start_timeout(&mut self) {
+        if let Some(limit) = self.route.as_ref().and_then(|route| route.timeout)
+            && self.timeout.is_none()
+        {
+            self.timeout = Some(Box::pin(tokio::time::sleep(limit)));
+        }
+    }
+
+    fn start_attempt(&mut self) {
+        let Some(route) = &self.route else { return };
+        let avoid: &[usize] = if route.key.is_some() { &[] } else { &self.tried };
+        let chosen = route.cluster.choose(route.key.as_deref(), avoid, &mut || self.worker.draw());
+        let chosen = match chosen {
+            Ok(chosen) => chosen,
+            Err(error) => return self.fail(unavailable(error)),
+        };
+        if self.retries > 0 {
+            route.cluster.shared.stats.retries.add(1);
+        }
+        {
+            let mut state = self.filtered.stream().state.borrow_mut();
+            state.attempts += 1;
+            state.upstream = Some(chosen.active.endpoint().address());
+        }
+        let connect = self.filtered.stream().state.borrow().request.get(":method") == Some(b"CONNECT");
+        let wanted = Wanted {
+            http2: self.manager.is_http2(self.filtered.stream()),
+            tunnel: connect,
+            upgrade: self.downstream.upgrade().map(<[u8]>::to_vec),
+            limits: self.manager.limits,
+        };
+        if let Some(limit) = route.retry.per_try_timeout {
+            self.per_try = Some(Box::pin(tokio::time::sleep(limit)));
+        }
+        match route.cluster.acquire(&chosen, wanted) {
+            Acquired::Ready(peer) => self.send_request(chosen, peer),
+            Acquired::Pending(connecting) => self.attempt = Attempt::Connecting(chosen, connecting),
+            Acquired::Refused(error) => self.fail(unavailable(error)),
+        }
+    }
+
+    /// Sends the head, and what has been taken of the body before.
+    fn send_request(&mut self, chosen: Chosen, mut peer: Box<dyn UpstreamPeer>) {
+        let sent = peer.send_headers(&self.filtered.stream().state.borrow().request, self.request_alone);
+        self.attempt = Attempt::Active(chosen, peer);
+        if sent.is_err() {
+            return self.fail(ProxyError::InvalidRequest);
+        }
+        self.upload_done = self.request_alone;
+        if self.request_alone || self.replay.lost {
+            return;
+        }
+        let (body, end, trailers) = (self.replay.body.clone(), self.replay.end, self.replay.trailers);
+        let body = body.into_bytes();
+        if !body.is_empty() || end {
+            self.forward(body, end && !trailers);
+        }
+        if trailers {
+            self.forward_trailers();
+        }
+    }
+
+    fn upload(&mut self, bytes: Bytes, end: bool) {
+        if end {
+            self.start_timeout();
+        }
+        if !self.replay.lost {
+            self.replay.body.push(bytes.clone());
+            self.replay.end = end;
+            if self.replay.body.len() > self.manager.config.limits.retry_body || self.tunnel {
+                self.lose_replay();
+            }
+        }
+        self.forward(bytes, end);
+    }
+
+    fn upload_trailers(&mut self) {
+        self.start_timeout();
+        self.replay.trailers = true;
+        self.replay.end = true;
+        self.forward_trailers();
+    }
+
+    fn forward(&mut self, bytes: Bytes, end: bool) {
+        let Attempt::Active(_, peer) = &mut self.attempt else { return };
+        self.upload_done |= end;
+        if peer.send_data(bytes, end).is_err() {
+            self.give_up(ProxyError::InvalidRequest);
+        }
+    }
+
+    fn forward_trailers(&mut self) {
+        let mut trailers = std::mem::take(&mut self.filtered.stream().state.borrow_mut().request_trailers);
+        hygiene::strip_trailers(&mut trailers);
+        let valid = validate::trailers(&trailers, &self.manager.after_filters).is_ok();
+        if let Attempt::Active(_, peer) = &mut self.attempt {
+            self.upload_done = true;
+            if !valid || peer.send_trailers(&trailers).is_err() {
+                return self.give_up(ProxyError::InvalidRequest);
+            }
+        }
+        self.filtered.stream().state.borrow_mut().request_trailers = trailers;
+    }
+
+    fn lose_replay(&mut self) {
+        self.replay.lost = true;
+        self.replay.body = BodyBuffer::default();
+    }
+
+    /// Moves an attempt that waits for a connection, or for its turn.
+    fn poll_attempt(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.attempt {
+            Attempt::BackOff(sleep) => {
+                if sleep.as_mut().poll(cx).is_pending() {
+                    return false;
+                }
+                self.attempt = Attempt::None;
+                self.start_attempt();
+                true
+            }
+            Attempt::Connecting(_, connecting) => {
+                let Poll::Ready(connected) = connecting.as_mut().poll(cx) else { return false };
+                let Attempt::Connecting(chosen, _) = std::mem::replace(&mut self.attempt, Attempt::None) else {
+                    return false;
+                };
+                match connected {
+                    Ok(peer) => self.send_request(chosen, peer),
+                    Err(failure) => self.connect_failed(&chosen, failure),
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn connect_failed(&mut self, chosen: &Chosen, failure: ConnectFailure) {
+        let error = match failure {
+            ConnectFailure::Refused => ProxyError::ConnectFailure,
+            ConnectFailure::Timeout => ProxyError::ConnectTimeout,
+            ConnectFailure::Overflow => return self.fail(ProxyError::Overflow),
+        };
+        if let Some(route) = &self.route {
+            route.cluster.report(chosen, Outcome::LocalOriginFailure);
+        }
+        self.tried.push(chosen.index);
+        self.retry_or(AttemptFailure::ConnectFailure, error);
+    }
+
+    /// Reads more of the request, as far as it is wanted.
+    fn poll_request_body(&mut self, cx: &mut Context<'_>) -> Result<bool, ()> {
+        let mut moved = false;
+        while !self.request_ended && self.filtered.fate() == Fate::Open && self.filtered.wants(Direction::Request) {
+            let Poll::Ready(incoming) = self.downstream.poll_incoming(cx) else { break };
+            moved = true;
+            match incoming {
+                Ok(Incoming::Data(bytes)) => {
+                    self.count_body(Direction::Request, &bytes);
+                    self.filtered.data(Direction::Request, bytes, false);
+                }
+                Ok(Incoming::Trailers(mut trailers)) => {
+                    self.request_ended = true;
+                    hygiene::strip_trailers(&mut trailers);
+                    self.filtered.stream().state.borrow_mut().request_trailers = trailers;
+                    self.filtered.trailers(Direction::Request);
+                }
+                Ok(Incoming::End) => {
+                    self.request_ended = true;
+                    self.filtered.data(Direction::Request, Bytes::new(), true);
+                }
+                Ok(Incoming::Headers { .. }) => {}
+                Err(PeerError::Protocol(refused)) if !self.response_begun => {
+                    self.request_ended = true;
+                    self.downstream.abandon_request();
+                    self.flags = self.flags.and(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR);
+                    self.filtered.reply(crate::filter_chain::HostReply {
+                        status: refused.status,
+                        body: refused.body.into(),
+                        details: refused.details.into(),
+                        headers: Vec::new(),
+                    });
+                }
+                Err(_) => return Err(()),
+            }
+        }
+        // A client that leaves is noticed while it waits, so that its work upstream ends.
+        if self.request_ended && !self.response_ended && self.filtered.fate() == Fate::Open {
+            match self.downstream.poll_gone(cx) {
+                Poll::Ready(()) => return Err(()),
+                Poll::Pending => {}
+            }
+        }
+        Ok(moved)
+    }
+
+    fn count_body(&self, direction: Direction, bytes: &Bytes) {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if let Some(count) = self.filtered.stream().state.borrow_mut().body_bytes.get_mut(direction as usize) {
+            *count = count.saturating_add(size);
+        }
+    }
+
+    /// Reads more of the response, as far as it is wanted.
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while self.filtered.fate() == Fate::Open && self.filtered.wants(Direction::Response) {
+            let Attempt::Active(_, peer) = &mut self.attempt else { break };
+            let Poll::Ready(incoming) = peer.poll_incoming(cx) else { break };
+            moved = true;
+            match incoming {
+                Ok(Incoming::Headers { headers, end }) => self.response_headers(headers, end),
+                Ok(Incoming::Data(bytes)) => {
+                    self.count_body(Direction::Response, &bytes);
+                    self.filtered.data(Direction::Response, bytes, false);
+                }
+                Ok(Incoming::Trailers(mut trailers)) => {
+                    hygiene::strip_trailers(&mut trailers);
+                    self.filtered.stream().state.borrow_mut().response_trailers = trailers;
+                    self.upstream_done();
+                    self.filtered.trailers(Direction::Response);
+                }
+                Ok(Incoming::End) => {
+                    self.upstream_done();
+                    self.filtered.data(Direction::Response, Bytes::new(), true);
+                }
+                Err(error) => self.attempt_failed(error),
+            }
+        }
+        moved
+    }
+
+    fn response_headers(&mut self, mut headers: HeaderList, end: bool) {
+        let status = headers.get(":status").and_then(|status| str::from_utf8(status).ok()?.parse().ok()).unwrap_or(0);
+        self.report(Outcome::Status(status));
+        if self.retries_left()
+            && self.route.as_ref().is_some_and(|route| route.retry.should_retry_answer(status, &headers))
+            && self.try_again()
+        {
+            return;
+        }
+        self.response_begun = true;
+        self.per_try = None;
+        self.lose_replay();
+        let upgraded = status == 101 || (self.is_connect() && (200..300).contains(&status));
+        hygiene::strip_hop_by_hop_response(&mut headers);
+        if self.retries > 0 && self.exhausted_on(status, &headers) {
+            self.flags = self.flags.and(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+        }
+        let elapsed = self.began.elapsed().as_millis();
+        headers.append(b"x-envoy-upstream-service-time", elapsed.to_string().as_bytes());
+        {
+            let mut state = self.filtered.stream().state.borrow_mut();
+            state.response = headers;
+            state.details = "via_upstream".to_owned();
+        }
+        if upgraded {
+            self.tunnel = true;
+            if let Attempt::Active(_, peer) = &mut self.attempt {
+                peer.become_tunnel();
+            }
+            self.timeout = None;
+        }
+        if end {
+            self.upstream_done();
+        }
+        self.filtered.headers(Direction::Response, end);
+    }
+
+    fn exhausted_on(&self, status: u16, headers: &HeaderList) -> bool {
+        self.route.as_ref().is_some_and(|route| route.retry.should_retry_answer(status, headers))
+    }
+
+    /// The whole response is here: what the client still sends has no reader, and a connection in a good state can
+    /// serve others.
+    fn upstream_done(&mut self) {
+        (self.timeout, self.per_try) = (None, None);
+        if !self.upload_done && !self.request_ended {
+            self.request_ended = true;
+            self.downstream.abandon_request();
+        }
+        if let Attempt::Active(chosen, peer) = std::mem::replace(&mut self.attempt, Attempt::None) {
+            peer.finish();
+            drop(chosen);
+        }
+    }
+
+    fn stop_upstream(&mut self) {
+        if !matches!(self.attempt, Attempt::None) {
+            // Dropped in the middle, a connection is closed: what the upstream still says has no reader.
+            self.attempt = Attempt::None;
+            (self.timeout, self.per_try) = (None, None);
+        }
+        if !self.request_ended {
+            self.request_ended = true;
+            self.downstream.abandon_request();
+        }
+    }
+
+    /// The upstream's end is of no more use before the response is complete.
+    fn attempt_failed(&mut self, error: PeerError) {
+        let Attempt::Active(chosen, peer) = std::mem::replace(&mut self.attempt, Attempt::None) else { return };
+        let reused = peer.is_reused();
+        drop(peer);
+        if self.response_begun {
+            self.flags = self.flags.and(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION);
+            return self.filtered.cut();
+        }
+        // An idle connection that ends as it is used says nothing of the endpoint. What may be sent twice is.
+        if reused && error == PeerError::Closed && self.is_idempotent() && !self.replay.lost && !self.replayed_once {
+            self.replayed_once = true;
+            return self.start_attempt();
+        }
+        self.tried.push(chosen.index);
+        if let Some(route) = &self.route {
+            route.cluster.report(&chosen, Outcome::LocalOriginFailure);
+        }
+        drop(chosen);
+        match error {
+            PeerError::Closed => {
+                self.retry_or(AttemptFailure::ResetBeforeHeaders, ProxyError::ConnectionTermination);
+            }
+            PeerError::RefusedStream => {
+                self.retry_or(AttemptFailure::RefusedStream, ProxyError::RemoteRefusedStream);
+            }
+            PeerError::Protocol(_) => {
+                self.retry_or(AttemptFailure::ResetBeforeHeaders, ProxyError::UpstreamProtocol);
+            }
+            PeerError::Framing => self.fail(ProxyError::InvalidRequest),
+        }
+    }
+
+    fn report(&self, outcome: Outcome) {
+        if let (Some(route), Attempt::Active(chosen, _)) = (&self.route, &self.attempt) {
+            route.cluster.report(chosen, outcome);
+        }
+    }
+
+    fn is_connect(&self) -> bool {
+        self.filtered.stream().state.borrow().request.get(":method") == Some(b"CONNECT")
+    }
+
+    fn is_idempotent(&self) -> bool {
+        let state = self.filtered.stream().state.borrow();
+        matches!(state.request.get(":method"), Some(b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE" | b"TRACE"))
+    }
+
+    fn retries_left(&self) -> bool {
+        !self.replay.lost && self.route.as_ref().is_some_and(|route| route.retry.has_retries_left(self.retries))
+    }
+
+    /// Tries again if the route says so, else answers.
+    fn retry_or(&mut self, failure: AttemptFailure, error: ProxyError) {
+        if let Attempt::Active(chosen, _) | Attempt::Connecting(chosen, _) = &self.attempt {
+            self.tried.push(chosen.index);
+        }
+        let wanted = self.route.as_ref().is_some_and(|route| route.retry.should_retry(&failure));
+        if wanted && self.retries_left() && self.try_again() {
+            return;
+        }
+        self.fail_after(error, wanted && self.retries > 0);
+    }
+
+    /// Waits for the next attempt; false when the circuit breaker for retries says no.
+    fn try_again(&mut self) -> bool {
+        let Some(route) = &self.route else { return false };
+        let Some(room) = route.cluster.shared.breakers.try_acquire_retry() else { return false };
+        // Counted while it waits: what overload would make worse are many waiting at a time.
+        drop(room);
+        self.retries += 1;
+        let wait = route.retry.back_off(self.retries, self.worker.draw());
+        if let Attempt::Active(chosen, _) = &self.attempt {
+            self.tried.push(chosen.index);
+        }
+        self.per_try = None;
+        self.attempt = Attempt::BackOff(Box::pin(tokio::time::sleep(wait)));
+        true
+    }
+
+    fn fail(&mut self, error: ProxyError) {
+        self.fail_after(error, self.retries > 0);
+    }
+
+    /// Answers in place of the upstream.
+    fn fail_after(&mut self, error: ProxyError, retried: bool) {
+        let (reply, flags) = error.reply(retried);
+        self.flags = self.flags.and(flags);
+        self.attempt = Attempt::None;
+        (self.timeout, self.per_try, self.held) = (None, None, None);
+        self.filtered.reply(reply);
+    }
+
+    /// As [`Self::fail`]; a response that has begun is cut off.
+    fn give_up(&mut self, error: ProxyError) {
+        if matches!(error, ProxyError::RouteTimeout) {
+            self.report(Outcome::LocalOriginFailure);
+        }
+        self.fail_after(error, false);
+    }
+
+    /// Sends what the filters let through of the response.
+    fn send_response(&mut self, cx: &mut Context<'_>) -> Result<bool, ()> {
+        let mut moved = false;
+        while !self.response_ended {
+            match self.downstream.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Err(()),
+                Poll::Pending => break,
+            }
+            let Some(event) = self.filtered.next(Direction::Response) else { break };
+            moved = true;
+            if self.send_event(event).is_err() {
+                self.filtered.cut();
+                break;
+            }
+        }
+        Ok(moved)
+    }
+
+    fn send_event(&mut self, event: Event) -> Result<(), PeerError> {
+        match event {
+            Event::Headers { end } => {
+                let invalid = {
+                    let state = self.filtered.stream().state.borrow();
+                    validate::response(&state.response, &self.manager.after_filters).is_err()
+                };
+                if invalid {
+                    self.stop_upstream();
+                    let (reply, _) = ProxyError::InvalidResponse.reply(false);
+                    let (headers, _) = crate::filter_chain::to_events(reply.into(), false, true);
+                    self.filtered.stream().state.borrow_mut().response = headers;
+                    self.response_ended = true;
+                    let state = self.filtered.stream().state.borrow();
+                    return self.downstream.send_headers(&state.response, true);
+                }
+                if self.tunnel {
+                    self.downstream.become_tunnel();
+                }
+                self.response_ended = end && !self.tunnel;
+                let state = self.filtered.stream().state.borrow();
+                self.downstream.send_headers(&state.response, end && !self.tunnel)
+            }
+            Event::Data { bytes, end } => {
+                self.response_ended = end;
+                self.downstream.send_data(bytes, end)
+            }
+            Event::Trailers => {
+                self.response_ended = true;
+                let mut trailers = std::mem::take(&mut self.filtered.stream().state.borrow_mut().response_trailers);
+                hygiene::strip_trailers(&mut trailers);
+                if validate::trailers(&trailers, &self.manager.after_filters).is_err() {
+                    return Err(PeerError::Framing);
+                }
+                let sent = self.downstream.send_trailers(&trailers);
+                self.filtered.stream().state.borrow_mut().response_trailers = trailers;
+                sent
+            }
+        }
+    }
+
+    fn client_gone(&mut self) -> Poll<Finished> {
+        self.flags = self.flags.and(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION);
+        self.cut()
+    }
+
+    fn cut(&mut self) -> Poll<Finished> {
+        self.downstream.reset();
+        Poll::Ready(Finished::Reset)
+    }
+
+    /// The filters log the stream, and the access log gets its line.
+    fn finish(self, finished: Finished) {
+        let Self { manager, filtered, attempt, flags, began, .. } = self;
+        if let Attempt::Active(_, peer) = attempt
+            && finished == Finished::Complete
+        {
+            peer.finish();
+        }
+        {
+            let mut state = filtered.stream().state.borrow_mut();
+            state.duration = Some(began.elapsed());
+            state.flags = u64::from(flags.bits());
+            if finished == Finished::Reset && state.details.is_empty() {
+                state.details = "downstream_remote_disconnect".to_owned();
+            }
+        }
+        manager.log(filtered.stream(), flags, began.elapsed());
+        filtered.finish();
+    }
+}
+
+fn unavailable(error: Unavailable) -> ProxyError {
+    match error {
+        Unavailable::NoHealthyUpstream => ProxyError::NoHealthyUpstream,
+        Unavailable::Overflow => ProxyError::Overflow,
+    }
+}

@@ -1,0 +1,223 @@
+//! Clusters: what the workers share of one, and what each has of it.
+
+use crate::telemetry::{Counter, Registry};
+use crate::upstream::balancer::{self, ActiveRequest, Balancer, EndpointState};
+use crate::upstream::circuit_breakers::{CircuitBreakerLimits, CircuitBreakers, Permit, RetryBudget};
+use crate::upstream::outlier_detection::{Outcome, OutlierDetectionSettings, OutlierDetector};
+use crate::upstream::pool::{Acquired, EndpointPool, Wanted};
+use compiler::snapshot;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is counted of a cluster.
+pub struct ClusterStats {
+    /// Requests sent, attempts each counted.
+    pub requests: Counter,
+    /// Attempts that were not the first.
+    pub retries: Counter,
+    /// Connections made.
+    pub connections: Counter,
+    /// Connections that could not be made.
+    pub connect_failures: Counter,
+    /// Requests refused by a circuit breaker.
+    pub overflows: Counter,
+    /// Requests for which no endpoint was healthy.
+    pub no_healthy_endpoint: Counter,
+}
+
+/// A cluster, shared by the workers: its endpoints, their health, the room that is left.
+pub struct SharedCluster {
+    /// As written in the snapshot.
+    pub config: snapshot::Cluster,
+    /// In the snapshot's order.
+    pub endpoints: Vec<Arc<EndpointState>>,
+    /// Room left.
+    pub breakers: Arc<CircuitBreakers>,
+    /// Judges endpoints, where it is configured.
+    pub detector: Option<OutlierDetector>,
+    /// Counts.
+    pub stats: ClusterStats,
+    balancer: Balancer,
+}
+
+/// The clusters of a snapshot by name.
+pub type SharedClusters = HashMap<String, Arc<SharedCluster>>;
+
+impl SharedCluster {
+    /// A cluster. `before`: its predecessor, whose endpoints keep their load and their ejections.
+    pub fn new(config: snapshot::Cluster, before: Option<&Self>, registry: &Registry, epoch: Instant) -> Self {
+        let known = |wanted: &snapshot::Endpoint| {
+            let same = |known: &&Arc<EndpointState>| {
+                (known.address(), known.weight(), known.priority())
+                    == (wanted.address, wanted.weight.max(1), wanted.priority)
+            };
+            before.and_then(|before| before.endpoints.iter().find(same).cloned())
+        };
+        let endpoints: Vec<Arc<EndpointState>> = config
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                known(endpoint).unwrap_or_else(|| {
+                    Arc::new(EndpointState::new(endpoint.address, endpoint.weight, endpoint.priority))
+                })
+            })
+            .collect();
+        let settings = config.outlier_detection.as_ref().map(outlier_settings);
+        let panic = settings.as_ref().map_or(0, |settings| settings.min_health_percent);
+        let balancer = Balancer::new(policy(config.load_balancing), endpoints.clone(), panic, fastrand::u64(..));
+        let detector = settings.map(|settings| OutlierDetector::new(settings, endpoints.clone(), epoch));
+        if detector.is_none() {
+            endpoints.iter().for_each(|endpoint| endpoint.set_ejected(false));
+        }
+        let breakers = match before.filter(|before| before.config.circuit_breakers == config.circuit_breakers) {
+            Some(before) => before.breakers.clone(),
+            None => CircuitBreakers::new(breaker_limits(&config.circuit_breakers)),
+        };
+        let stats = ClusterStats::new(&config.name, registry);
+        Self { config, endpoints, breakers, detector, stats, balancer }
+    }
+}
+
+impl ClusterStats {
+    fn new(cluster: &str, registry: &Registry) -> Self {
+        let labels = [("cluster_name", cluster)];
+        let counter = |name| registry.counter(name, &labels);
+        Self {
+            requests: counter("envoy_cluster_upstream_rq_total"),
+            retries: counter("envoy_cluster_upstream_rq_retry"),
+            connections: counter("envoy_cluster_upstream_cx_total"),
+            connect_failures: counter("envoy_cluster_upstream_cx_connect_fail"),
+            overflows: counter("envoy_cluster_upstream_rq_pending_overflow"),
+            no_healthy_endpoint: counter("envoy_cluster_upstream_cx_none_healthy"),
+        }
+    }
+}
+
+fn policy(policy: snapshot::LoadBalancingPolicy) -> balancer::LoadBalancingPolicy {
+    use balancer::LoadBalancingPolicy as To;
+    use snapshot::LoadBalancingPolicy as From;
+    match policy {
+        From::LeastRequest => To::LeastRequest,
+        From::RoundRobin => To::RoundRobin,
+        From::Random => To::Random,
+        From::RingHash { minimum_ring_size } => To::RingHash { minimum_ring_size },
+        From::Maglev { table_size } => To::Maglev { table_size },
+    }
+}
+
+fn breaker_limits(breakers: &snapshot::CircuitBreakers) -> CircuitBreakerLimits {
+    let budget = breakers.retry_budget.as_ref();
+    CircuitBreakerLimits {
+        max_connections: breakers.max_connections,
+        max_pending_requests: breakers.max_pending_requests,
+        max_requests: breakers.max_requests,
+        max_retries: breakers.max_retries,
+        retry_budget: budget
+            .map(|budget| RetryBudget { percent: budget.percent, min_retry_concurrency: budget.min_retry_concurrency }),
+    }
+}
+
+fn outlier_settings(from: &snapshot::OutlierDetection) -> OutlierDetectionSettings {
+    OutlierDetectionSettings {
+        consecutive_5xx: from.consecutive_5xx_errors,
+        consecutive_gateway_errors: from.consecutive_gateway_errors,
+        split_external_local_origin_errors: from.split_external_local_origin_errors,
+        consecutive_local_origin_failures: from.consecutive_local_origin_failures,
+        interval: from.interval.0,
+        base_ejection_time: from.base_ejection_time.0,
+        max_ejection_time: from.max_ejection_time.0,
+        max_ejection_percent: from.max_ejection_percent,
+        min_health_percent: from.min_health_percent,
+    }
+}
+
+/// A cluster on one worker: its own choice of endpoints, its own connections.
+pub(crate) struct Cluster {
+    pub(crate) shared: Arc<SharedCluster>,
+    balancer: RefCell<Balancer>,
+    pools: Vec<Rc<EndpointPool>>,
+}
+
+/// The clusters of one worker by name.
+pub(crate) type ClusterSet = HashMap<String, Rc<Cluster>>;
+
+/// Why a request cannot go to a cluster now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unavailable {
+    /// No endpoint, or none that is healthy.
+    NoHealthyUpstream,
+    /// A circuit breaker is at its limit.
+    Overflow,
+}
+
+/// The endpoint of an attempt; counts as long as this lives.
+pub(crate) struct Chosen {
+    pub(crate) index: usize,
+    pub(crate) active: ActiveRequest,
+    pub(crate) _room: Permit,
+}
+
+impl Cluster {
+    /// A worker's part of a cluster. Connections of `before` to endpoints that are still there are kept.
+    pub(crate) fn new(shared: Arc<SharedCluster>, before: Option<&Self>, draw: u64) -> Self {
+        let balancer = RefCell::new(shared.balancer.for_worker(draw));
+        let known = |endpoint: &Arc<EndpointState>| {
+            let same_settings = before.filter(|before| {
+                let (old, new) = (&before.shared.config, &shared.config);
+                old.protocol == new.protocol && old.circuit_breakers == new.circuit_breakers
+            });
+            let same = |pool: &&Rc<EndpointPool>| pool.address() == endpoint.address();
+            same_settings.and_then(|before| before.pools.iter().find(same).cloned())
+        };
+        let pool = |endpoint| known(endpoint).unwrap_or_else(|| Rc::new(EndpointPool::new(shared.clone(), endpoint)));
+        let pools = shared.endpoints.iter().map(pool).collect();
+        Self { shared, balancer, pools }
+    }
+
+    /// Chooses an endpoint for an attempt.
+    pub(crate) fn choose(
+        &self,
+        key: Option<&[u8]>,
+        avoid: &[usize],
+        draw: &mut dyn FnMut() -> u64,
+    ) -> Result<Chosen, Unavailable> {
+        let Some(_room) = self.shared.breakers.try_acquire_request() else {
+            self.shared.stats.overflows.add(1);
+            return Err(Unavailable::Overflow);
+        };
+        let hash = key.map(balancer::hash_key);
+        let picked = self.balancer.borrow_mut().pick(hash, avoid, draw);
+        let endpoint = picked.and_then(|index| Some((index, self.shared.endpoints.get(index)?)));
+        let Some((index, endpoint)) = endpoint else {
+            self.shared.stats.no_healthy_endpoint.add(1);
+            return Err(Unavailable::NoHealthyUpstream);
+        };
+        self.shared.stats.requests.add(1);
+        Ok(Chosen { index, active: endpoint.begin_request(), _room })
+    }
+
+    /// A connection to an endpoint, from the pool if there is one.
+    pub(crate) fn acquire(&self, chosen: &Chosen, wanted: Wanted) -> Acquired {
+        match self.pools.get(chosen.index) {
+            Some(pool) => pool.acquire(wanted),
+            None => Acquired::Refused(Unavailable::NoHealthyUpstream),
+        }
+    }
+
+    /// Tells the judge of endpoints how an attempt went.
+    pub(crate) fn report(&self, chosen: &Chosen, outcome: Outcome) {
+        if let Some(detector) = &self.shared.detector {
+            detector.report(chosen.index, outcome, Instant::now());
+        }
+    }
+
+    /// Closes pooled connections that have not been used for too long.
+    pub(crate) fn close_idle(&self, now: Instant) {
+        if let Some(limit) = self.shared.config.idle_timeout.limit() {
+            self.pools.iter().for_each(|pool| pool.close_idle(now, limit));
+        }
+    }
+}

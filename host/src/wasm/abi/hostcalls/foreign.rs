@@ -1,0 +1,113 @@
+//! Foreign functions: what Envoy offers beside the ABI, by name.
+
+use crate::wasm::abi::memory::{Env, Out, give_bytes, slice, split};
+use crate::wasm::abi::status::{Answer, Status};
+use crate::wasm::vm_state::VmState;
+use flate2::Compression;
+use flate2::read::{ZlibDecoder, ZlibEncoder};
+use prost::Message;
+use std::io::Read;
+use wasmtime::Linker;
+
+/// What a declared property looks like (`envoy.source.extensions.common.wasm.DeclarePropertyArguments`).
+#[derive(Clone, PartialEq, Message)]
+struct DeclareProperty {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+/// `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments`.
+#[derive(Clone, PartialEq, Message)]
+struct SetFilterState {
+    #[prost(string, tag = "1")]
+    path: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+pub(super) fn link(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
+    linker.func_wrap("env", "proxy_call_foreign_function", call)?;
+    Ok(())
+}
+
+fn call(mut env: Env<'_>, name: u32, name_size: u32, arguments: u32, size: u32, out: u32, out_size: u32) -> Answer {
+    let (memory, state) = split(&mut env)?;
+    let (Ok(name), Ok(arguments)) = (slice(memory, name, name_size), slice(memory, arguments, size)) else {
+        return Ok(Status::InvalidMemoryAccess.into());
+    };
+    let result = match name {
+        b"compress" => compress(arguments, state.limits.body),
+        b"uncompress" => uncompress(arguments, state.limits.body),
+        b"clear_route_cache" => {
+            state.on_stream(|stream, _| stream.reroute = true);
+            Ok(Vec::new())
+        }
+        b"declare_property" => declare_property(state, arguments),
+        b"set_envoy_filter_state" => set_filter_state(state, arguments),
+        _ => return Ok(Status::NotFound.into()),
+    };
+    let (status, value) = match result {
+        Ok(value) => (Status::Ok, value),
+        Err(status) => (status, Vec::new()),
+    };
+    // Both places may be null: then the guest does not want the value.
+    if out == 0 || out_size == 0 {
+        return Ok(status.into());
+    }
+    let given = give_bytes(&mut env, Out { pointer: out, length: out_size }, &value)?;
+    Ok(if status == Status::Ok { given } else { status.into() })
+}
+
+fn compress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Status> {
+    read(ZlibEncoder::new(bytes, Compression::default()), limit)
+}
+
+fn uncompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Status> {
+    read(ZlibDecoder::new(bytes), limit)
+}
+
+/// Reads to the end, but not beyond a bound: a few bytes can uncompress to gigabytes.
+fn read(from: impl Read, limit: usize) -> Result<Vec<u8>, Status> {
+    let mut out = Vec::new();
+    let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    from.take(bound).read_to_end(&mut out).map_err(|_| Status::SerializationFailure)?;
+    if out.len() > limit { Err(Status::SerializationFailure) } else { Ok(out) }
+}
+
+/// Properties need no declaration here; twice the same name is an error, as in Envoy.
+fn declare_property(state: &mut VmState, arguments: &[u8]) -> Result<Vec<u8>, Status> {
+    let arguments = DeclareProperty::decode(arguments).map_err(|_| Status::BadArgument)?;
+    let known = &mut state.declared_properties;
+    if arguments.name.is_empty() || known.len() >= 1000 || !known.insert(arguments.name) {
+        return Err(Status::BadArgument);
+    }
+    Ok(Vec::new())
+}
+
+/// Filter state is what properties are kept in: another plugin reads it as a property of that path.
+fn set_filter_state(state: &VmState, arguments: &[u8]) -> Result<Vec<u8>, Status> {
+    let SetFilterState { path, value } = SetFilterState::decode(arguments).map_err(|_| Status::BadArgument)?;
+    if path.is_empty() || value.len() > state.limits.body {
+        return Err(Status::BadArgument);
+    }
+    let set = state.on_stream(|stream, _| {
+        stream.properties.retain(|(known, _)| known != path.as_bytes());
+        stream.properties.push((path.into_bytes(), value));
+    });
+    set.map(|()| Vec::new()).ok_or(Status::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressed_bytes_come_back() {
+        let text = b"outrigger".repeat(100);
+        let small = compress(&text, 1 << 20).unwrap();
+        assert!(small.len() < 100);
+        assert_eq!(uncompress(&small, 1 << 20).unwrap(), text);
+        assert_eq!(uncompress(b"no zlib", 1 << 20), Err(Status::SerializationFailure));
+        assert_eq!(uncompress(&small, text.len() - 1), Err(Status::SerializationFailure), "a bound on what it makes");
+    }
+}

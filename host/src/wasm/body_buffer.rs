@@ -1,0 +1,138 @@
+//! A body, or the part of one that is held: chunks as they came, joined only when something has to be edited.
+
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// Bytes of a body in the order they came.
+#[derive(Clone, Debug, Default)]
+pub struct BodyBuffer {
+    chunks: VecDeque<Bytes>,
+    length: usize,
+}
+
+impl BodyBuffer {
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Appends a chunk without copying it.
+    pub fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.length += chunk.len();
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    /// Appends all of another buffer.
+    pub fn append(&mut self, mut other: Self) {
+        self.length += other.length;
+        self.chunks.append(&mut other.chunks);
+    }
+
+    /// Takes the first chunk out.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let chunk = self.chunks.pop_front()?;
+        self.length -= chunk.len();
+        Some(chunk)
+    }
+
+    /// Everything in one piece; copies only where there is more than one chunk.
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.chunks.len() > 1 { self.joined().freeze() } else { self.pop().unwrap_or_default() }
+    }
+
+    /// Copies bytes from `start` on into `out`, as far as there are any: how many.
+    pub fn read(&self, start: usize, out: &mut [u8]) -> usize {
+        let (mut skip, mut written) = (start, 0);
+        for chunk in &self.chunks {
+            let Some(rest) = chunk.get(skip..) else {
+                skip -= chunk.len();
+                continue;
+            };
+            skip = 0;
+            let room = out.get_mut(written..).unwrap_or_default();
+            let size = rest.len().min(room.len());
+            if let (Some(from), Some(to)) = (rest.get(..size), room.get_mut(..size)) {
+                to.copy_from_slice(from);
+                written += size;
+            }
+        }
+        written
+    }
+
+    /// Replaces the first `length` bytes with `bytes` (0: prepends).
+    pub fn replace_prefix(&mut self, length: usize, bytes: &[u8]) {
+        let mut left = length;
+        while left > 0 {
+            let Some(mut chunk) = self.pop() else { break };
+            if chunk.len() > left {
+                let rest = chunk.split_off(left);
+                self.length += rest.len();
+                self.chunks.push_front(rest);
+                left = 0;
+            } else {
+                left -= chunk.len();
+            }
+        }
+        if !bytes.is_empty() {
+            self.length += bytes.len();
+            self.chunks.push_front(Bytes::copy_from_slice(bytes));
+        }
+    }
+
+    fn joined(&mut self) -> BytesMut {
+        let mut whole = BytesMut::with_capacity(self.length);
+        while let Some(chunk) = self.pop() {
+            whole.extend_from_slice(&chunk);
+        }
+        whole
+    }
+}
+
+impl From<Bytes> for BodyBuffer {
+    fn from(chunk: Bytes) -> Self {
+        let mut buffer = Self::default();
+        buffer.push(chunk);
+        buffer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(chunks: &[&'static str]) -> BodyBuffer {
+        let mut buffer = BodyBuffer::default();
+        chunks.iter().for_each(|chunk| buffer.push(Bytes::from_static(chunk.as_bytes())));
+        buffer
+    }
+
+    fn read(buffer: &BodyBuffer, start: usize, length: usize) -> String {
+        let mut out = vec![0; length];
+        let size = buffer.read(start, &mut out);
+        String::from_utf8(out[..size].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn reads_across_chunks() {
+        let body = buffer(&["abc", "", "de", "fgh"]);
+        assert_eq!((read(&body, 0, 99), read(&body, 2, 4)), ("abcdefgh".into(), "cdef".into()));
+        assert_eq!((read(&body, 3, 2), read(&body, 8, 1), read(&body, 99, 1)), ("de".into(), "".into(), "".into()));
+    }
+
+    #[test]
+    fn replaces_prefixes() {
+        for (length, expected) in [(0, "Xabcde"), (2, "Xcde"), (3, "Xde"), (4, "Xe"), (5, "X"), (50, "X")] {
+            let mut body = buffer(&["abc", "de"]);
+            body.replace_prefix(length, b"X");
+            assert_eq!(body.len(), expected.len());
+            assert_eq!(body.into_bytes(), expected.as_bytes());
+        }
+    }
+}

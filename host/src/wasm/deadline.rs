@@ -1,0 +1,79 @@
+//! How long a guest may compute: CPU time of the worker thread, so that a busy machine ends no innocent filter.
+
+use crate::wasm::engine::TICK;
+use crate::wasm::limits::Limits;
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// The budget of the guest call under way.
+///
+/// Reading the CPU clock is a system call, so nothing reads it until an epoch tick finds the call still running: the
+/// budget counts from that tick on. A call can therefore run one tick longer than its bound.
+pub(crate) struct Deadline {
+    warning: Duration,
+    trap: Duration,
+    first: Option<Duration>,
+    warned: bool,
+    overrun: bool,
+}
+
+/// What to do about a guest that is still running.
+pub(crate) enum Verdict {
+    /// Let it go on for so many ticks.
+    Extend(u64),
+    /// As `Extend`, and say that it is slow: CPU time so far.
+    Warn(u64, Duration),
+    /// End it.
+    Interrupt,
+}
+
+impl Deadline {
+    pub(crate) fn new() -> Self {
+        Self { warning: Duration::ZERO, trap: Duration::ZERO, first: None, warned: false, overrun: false }
+    }
+
+    /// Sets the bounds of a callback.
+    pub(crate) fn callback(&mut self, limits: &Limits) {
+        (self.warning, self.trap) = (limits.callback_warning, limits.callback);
+        (self.first, self.warned) = (None, false);
+    }
+
+    /// Sets the bounds of start-up.
+    pub(crate) fn start(&mut self, limits: &Limits) {
+        (self.warning, self.trap) = (limits.start, limits.start);
+        (self.first, self.warned) = (None, false);
+    }
+
+    /// Whether the last call was ended for its time.
+    pub(crate) fn overrun(&self) -> bool {
+        self.overrun
+    }
+
+    /// Judges a call that an epoch tick found running.
+    pub(crate) fn judge(&mut self) -> Verdict {
+        let now = thread_cpu_time();
+        let used = match self.first {
+            None => {
+                self.first = Some(now);
+                TICK
+            }
+            Some(first) => now.saturating_sub(first) + TICK,
+        };
+        if used >= self.trap {
+            self.overrun = true;
+            return Verdict::Interrupt;
+        }
+        if used >= self.warning && !self.warned {
+            self.warned = true;
+            return Verdict::Warn(1, used);
+        }
+        Verdict::Extend(1)
+    }
+}
+
+/// CPU time that this thread has used.
+fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
