@@ -1,5 +1,6 @@
 //! One request from its head to the end of its response: client, filters, upstream, all driven by one task.
 
+use crate::downstream::HttpManager;
 use crate::filter_chain::{Event, Fate, FilteredStream};
 use crate::http::hygiene;
 use crate::http::{Incoming, Peer, PeerError, validate};
@@ -10,7 +11,7 @@ use crate::upstream::outlier_detection::Outcome;
 use crate::upstream::retry::AttemptFailure;
 use crate::upstream::{Acquired, Chosen, ConnectFailure, Connecting, Unavailable, UpstreamPeer, Wanted};
 use crate::wasm::{BodyBuffer, Direction};
-use crate::worker::{HttpManager, Watch, Worker};
+use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use http_match::HeaderList;
 use std::future::poll_fn;
