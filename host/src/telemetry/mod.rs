@@ -3,5 +3,8 @@
 mod metrics;
 mod response_flags;
 
-pub use metrics::{Counter, Gauge, Histogram, Registry};
+pub use metrics::{
+    ActiveGauge, Counter, Gauge, Histogram, HistogramValue, PROMETHEUS_TYPE, Registry, Sample, StatsQuery, Value,
+    prometheus_text, stats_json, stats_text,
+};
 pub use response_flags::ResponseFlags;
