@@ -83,7 +83,7 @@ impl SharedCluster {
 
 impl ClusterStats {
     fn new(cluster: &str, registry: &Registry) -> Self {
-        let labels = [("cluster_name", cluster)];
+        let labels = [("envoy_cluster_name", cluster)];
         let counter = |name| registry.counter(name, &labels);
         Self {
             requests: counter("envoy_cluster_upstream_rq_total"),

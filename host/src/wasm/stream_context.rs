@@ -207,6 +207,35 @@ impl StreamState {
         }
     }
 
+    /// The response's status.
+    pub fn status(&self) -> Option<u16> {
+        str::from_utf8(self.response.get(":status")?).ok()?.parse().ok()
+    }
+
+    /// Whether the request is a gRPC call.
+    pub fn is_grpc(&self) -> bool {
+        let kind = self.request.get("content-type").and_then(|kind| kind.strip_prefix(b"application/grpc"));
+        kind.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    }
+
+    /// The gRPC status of the response: from its trailers, else its headers, else as its HTTP status maps. What is no
+    /// status of gRPC counts as UNKNOWN.
+    pub fn grpc_status(&self) -> Option<u16> {
+        let named = self.response_trailers.get("grpc-status").or_else(|| self.response.get("grpc-status"));
+        if let Some(status) = named {
+            let status = str::from_utf8(status).ok().and_then(|status| status.parse().ok());
+            return Some(status.filter(|status| *status <= 16).unwrap_or(2));
+        }
+        Some(match self.response.get(":status")? {
+            b"400" => 13,
+            b"401" => 16,
+            b"403" => 7,
+            b"404" => 12,
+            b"429" | b"502" | b"503" | b"504" => 14,
+            _ => 2,
+        })
+    }
+
     /// The trailers of a direction.
     pub fn trailers(&mut self, direction: Direction) -> &mut HeaderList {
         match direction {
