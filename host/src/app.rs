@@ -4,7 +4,8 @@ use crate::Faults;
 use crate::downstream::bind;
 use crate::generation::{Generation, ModuleCache, Workshop};
 use crate::telemetry::Registry;
-use crate::wasm::{SharedState, WasmEngine};
+use crate::upstream::circuit_breakers::Resource;
+use crate::wasm::{LogLevel, SharedState, WasmEngine};
 use crate::worker::{self, Command, Setup, Sockets, WorkerHandle};
 use compiler::snapshot::Snapshot;
 use std::collections::HashMap;
@@ -14,11 +15,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// What a proxy is started with beside its snapshot.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// A folder for compiled modules, of this user alone; none: every start compiles.
     pub module_cache: Option<PathBuf>,
+    /// Where the log lines of plugins go; none: the log of the process.
+    pub guest_log: Option<GuestLog>,
 }
+
+/// Takes a plugin's log line: level, plugin, text.
+pub type GuestLog = Arc<dyn Fn(LogLevel, &str, &str) + Send + Sync>;
 
 /// A running proxy. Ends with this, at once; [`Proxy::drain`] first lets streams finish.
 pub struct Proxy {
@@ -65,7 +71,8 @@ impl Proxy {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let count = workers.unwrap_or(cpus).max(1);
         let registry = Registry::default();
-        let setup = Setup { registry: registry.clone(), shared: Arc::new(SharedState::default()) };
+        let guest_log = options.guest_log;
+        let setup = Setup { registry: registry.clone(), shared: Arc::new(SharedState::default()), guest_log };
         let workers: Result<Vec<_>, _> = (0..count).map(|number| worker::spawn(number, setup.clone())).collect();
         let workers = workers.map_err(|error| Faults::one(format!("no thread for a worker: {error}")))?;
         let state = Mutex::new(State { generation: None, addresses: HashMap::new(), refused: None });
@@ -131,6 +138,13 @@ impl Proxy {
     /// Where a listener listens.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
         self.state().addresses.get(listener).map(|bound| bound.address)
+    }
+
+    /// Requests on their way to upstreams, those of plugins included.
+    pub fn active_requests(&self) -> u32 {
+        let generation = self.state().generation.clone();
+        let clusters = generation.iter().flat_map(|generation| generation.clusters.values());
+        clusters.map(|cluster| cluster.breakers.current(Resource::Request)).sum()
     }
 
     /// Where metrics are.

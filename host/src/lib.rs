@@ -14,5 +14,5 @@ pub mod upstream;
 pub mod wasm;
 mod worker;
 
-pub use app::{Options, Proxy};
+pub use app::{GuestLog, Options, Proxy};
 pub use faults::Faults;

@@ -32,14 +32,14 @@ pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
 }
 
 fn validate(path: &Path, module_cache: Option<PathBuf>) -> Result<ExitCode, Faults> {
-    Proxy::validate(read(path)?, Options { module_cache })?;
+    Proxy::validate(read(path)?, Options { module_cache, ..Options::default() })?;
     println!("{}: valid", path.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Starts the proxy of a snapshot.
 pub(crate) fn start(path: &Path, module_cache: Option<PathBuf>) -> Result<Arc<Proxy>, Faults> {
-    Proxy::start(read(path)?, Options { module_cache }).map(Arc::new)
+    Proxy::start(read(path)?, Options { module_cache, ..Options::default() }).map(Arc::new)
 }
 
 fn read(path: &Path) -> Result<Snapshot, Faults> {

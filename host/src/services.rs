@@ -13,11 +13,12 @@ pub(crate) struct WorkerServices {
     worker: Rc<Worker>,
     registry: Registry,
     mailbox: UnboundedSender<QueueReady>,
+    guest_log: Option<crate::app::GuestLog>,
     start: Instant,
 }
 impl WorkerServices {
-    pub(crate) fn new(worker: Rc<Worker>, registry: Registry, mailbox: UnboundedSender<QueueReady>) -> Rc<Self> {
-        Rc::new(Self { clusters: RefCell::default(), worker, registry, mailbox, start: Instant::now() })
+    pub(crate) fn new(worker: Rc<Worker>, registry: Registry, mailbox: UnboundedSender<QueueReady>, guest_log: Option<crate::app::GuestLog>) -> Rc<Self> {
+        Rc::new(Self { clusters: RefCell::default(), worker, registry, mailbox, guest_log, start: Instant::now() })
     }
     pub(crate) fn set_clusters(&self, c: Rc<ClusterSet>) -> Rc<ClusterSet> {
         self.clusters.replace(c)
@@ -37,7 +38,7 @@ impl Services for WorkerServices {
         LogLevel::Info
     }
     fn log(&self, level: LogLevel, plugin: &str, line: &str) {
-        eprintln!("{level:?} {plugin} {line}")
+        match &self.guest_log { Some(log) => log(level, plugin, line), None => eprintln!("{level:?} {plugin} {line}") }
     }
     fn has_cluster(&self, name: &str) -> bool {
         self.clusters.borrow().contains_key(name)

@@ -1,5 +1,6 @@
 //! The thread of a worker, and what it is told.
 
+use crate::app::GuestLog;
 use crate::Faults;
 use crate::downstream::ActiveListener;
 use crate::generation::Generation;
@@ -73,6 +74,7 @@ impl Drop for WorkerHandle {
 pub(crate) struct Setup {
     pub(crate) registry: Registry,
     pub(crate) shared: Arc<SharedState>,
+    pub(crate) guest_log: Option<GuestLog>,
 }
 
 /// Starts a worker.
@@ -103,7 +105,7 @@ async fn serve(number: usize, setup: Setup, mut commands: UnboundedReceiver<Comm
     let worker = Worker::new(fastrand::u64(..));
     let (mailbox, mut mail) = unbounded_channel();
     let vms = Rc::new(VmTable::default());
-    let services = WorkerServices::new(worker.clone(), setup.registry.clone(), mailbox);
+    let services = WorkerServices::new(worker.clone(), setup.registry.clone(), mailbox, setup.guest_log);
     let workbench = Workbench { worker, vms: vms.clone(), services, shared: setup.shared };
     let mut running = Running { number, workbench, serving: None, prepared: None, listeners: HashMap::new() };
     let mut sweep = tokio::time::interval(SWEEP);
