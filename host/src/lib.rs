@@ -6,6 +6,7 @@ pub mod http;
 pub mod proxy_error;
 mod router;
 pub mod telemetry;
+mod tls;
 pub mod upstream;
 pub mod wasm;
 mod worker;
