@@ -10,6 +10,7 @@ pub mod proxy_error;
 mod router;
 mod services;
 pub mod telemetry;
+mod tls;
 pub mod upstream;
 pub mod wasm;
 mod worker;

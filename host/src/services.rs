@@ -17,7 +17,12 @@ pub(crate) struct WorkerServices {
     start: Instant,
 }
 impl WorkerServices {
-    pub(crate) fn new(worker: Rc<Worker>, registry: Registry, mailbox: UnboundedSender<QueueReady>, guest_log: Option<crate::app::GuestLog>) -> Rc<Self> {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        registry: Registry,
+        mailbox: UnboundedSender<QueueReady>,
+        guest_log: Option<crate::app::GuestLog>,
+    ) -> Rc<Self> {
         Rc::new(Self { clusters: RefCell::default(), worker, registry, mailbox, guest_log, start: Instant::now() })
     }
     pub(crate) fn set_clusters(&self, c: Rc<ClusterSet>) -> Rc<ClusterSet> {
@@ -38,7 +43,10 @@ impl Services for WorkerServices {
         LogLevel::Info
     }
     fn log(&self, level: LogLevel, plugin: &str, line: &str) {
-        match &self.guest_log { Some(log) => log(level, plugin, line), None => eprintln!("{level:?} {plugin} {line}") }
+        match &self.guest_log {
+            Some(log) => log(level, plugin, line),
+            None => eprintln!("{level:?} {plugin} {line}"),
+        }
     }
     fn has_cluster(&self, name: &str) -> bool {
         self.clusters.borrow().contains_key(name)

@@ -56,7 +56,7 @@ pub(crate) async fn serve(
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(100))
         .max_send_buffer_size(256 << 10);
-    let handshake = builder.handshake(Rewound::new(io));
+    let handshake = builder.handshake(Rewound::from(io));
     let limit = manager.config.timeouts.head.limit().unwrap_or(Duration::MAX);
     let Ok(Ok(mut connection)) = tokio::time::timeout(limit, handshake).await else { return };
     let tally = Rc::new(Tally::default());

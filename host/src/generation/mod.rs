@@ -97,7 +97,7 @@ impl Generation {
 
 fn listener(config: &snapshot::Listener, modules: &Modules, faults: &mut Faults) -> Option<ListenerPlan> {
     let place = format!("listener {}", config.name);
-    let chains = ListenerChains::new(config).map_err(|found| faults.extend(&place, found));
+    let chains = ListenerChains::new(config).map_err(|found| found.into_iter().for_each(|fault| faults.push(fault)));
     let filter_chains = config.filter_chains.iter().enumerate();
     let filter_chains = filter_chains
         .map(|(index, chain)| chain_plan(chain, modules, &format!("{place} filterChains[{index}]"), faults));
@@ -119,7 +119,7 @@ fn chain_plan(chain: &snapshot::FilterChain, modules: &Modules, place: &str, fau
     };
     ChainPlan {
         filter_chain_match: chain.filter_chain_match.clone(),
-        terminates_tls: false,
+        terminates_tls: chain.transport_socket.is_some(),
         filter,
         plugins: plugins::plans(plugins, modules, place, faults),
     }

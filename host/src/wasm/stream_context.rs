@@ -5,6 +5,7 @@ use http_match::HeaderList;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
@@ -103,9 +104,9 @@ pub struct ConnectionProperties {
     /// `TLSv1.3`, for connections with TLS.
     pub tls_version: Option<&'static str>,
     /// The client's certificate, where it showed one.
-    pub peer: Option<CertificateProperties>,
+    pub peer: Option<Arc<CertificateProperties>>,
     /// Our own certificate.
-    pub local: Option<CertificateProperties>,
+    pub local: Option<Arc<CertificateProperties>>,
 }
 
 /// A certificate as properties tell of it.

@@ -1,7 +1,7 @@
 //! The thread of a worker, and what it is told.
 
-use crate::app::GuestLog;
 use crate::Faults;
+use crate::app::GuestLog;
 use crate::downstream::ActiveListener;
 use crate::generation::Generation;
 use crate::services::WorkerServices;
