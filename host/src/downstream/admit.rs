@@ -248,3 +248,6 @@ fn admitted_secured<I: Io + 'static>(chain: usize, secured: Secured<I>, name: St
     properties.local = Some(local);
     admitted
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,11 @@ impl ClientTls {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        self.current.load_full()
+    }
+
     /// The server name that a request asks for by its authority. Connections with one are not for requests with
     /// another.
     pub(crate) fn asked_name(&self, authority: Option<&[u8]>) -> Option<Box<str>> {
