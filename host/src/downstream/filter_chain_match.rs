@@ -255,9 +255,9 @@ mod tests {
             {"serverNames": ["d.example"], "applicationProtocols": ["h2"]},
             {"serverNames": ["d.example"], "applicationProtocols": ["http/1.1"]},
         ]));
-        let (h2, both): (&[&[u8]], &[&[u8]]) = (&[b"h2"], &[b"h2", b"http/1.1"]);
-        let http1: &[&[u8]] = &[b"http/1.1"];
-        let rows: &[(&str, &[&[u8]], Option<usize>)] = &[
+        type Protocols = &'static [&'static [u8]];
+        let (h2, both, http1): (Protocols, Protocols, Protocols) = (&[b"h2"], &[b"h2", b"http/1.1"], &[b"http/1.1"]);
+        let rows: &[(&str, Protocols, Option<usize>)] = &[
             ("a.example", both, Some(0)),
             ("a.example", &[], None),
             ("a.example", http1, None),

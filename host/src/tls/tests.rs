@@ -215,6 +215,20 @@ async fn servers_that_are_not_trusted() {
 }
 
 #[tokio::test]
+async fn without_a_trusted_ca_the_system_decides() {
+    let settings = UpstreamTls { trusted_ca: None, ..upstream(&Authority::new("unused"), SERVER) };
+    match ClientTls::new(&settings) {
+        Ok(client) => {
+            let server = ServerTls::new(&downstream(Authority::new("root").issue(&[SERVER]))).unwrap();
+            let (_, connected) = shake(&server, &client, None, false).await;
+            assert_eq!(connected.err().unwrap(), TlsError::UnknownIssuer);
+        }
+        // A machine without any.
+        Err(faults) => assert!(faults.len() == 1 && faults[0].starts_with("trustedCa: absent"), "{faults:?}"),
+    }
+}
+
+#[tokio::test]
 async fn application_protocols() {
     let root = Authority::new("root");
     // What the server has, what the client is told to offer, whether it wants HTTP/2; what comes of it.

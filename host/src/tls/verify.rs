@@ -156,8 +156,6 @@ impl ServerCertVerifier for UpstreamVerifier {
 /// A CA's certificate as the peer's own has no name of its own among rustls's errors.
 fn named(error: Error, leaf: &CertificateDer<'_>) -> Error {
     let vague = matches!(error, Error::InvalidCertificate(CertificateError::Other(_)));
-    match Leaf::read(leaf) {
-        Ok(leaf) if vague && leaf.is_ca => TlsError::CaAsLeaf.into(),
-        _ => error,
-    }
+    let is_ca = || Leaf::read(leaf).is_ok_and(|leaf| leaf.is_ca);
+    if vague && is_ca() { TlsError::CaAsLeaf.into() } else { error }
 }

@@ -92,6 +92,15 @@ impl SharedCluster {
         Ok(Self { config, endpoints, breakers, detector, stats, tls, balancer })
     }
 
+    /// Reads the certificates of its transport socket again; connections keep those they have.
+    ///
+    /// # Errors
+    /// Every fault; then all stays as it is.
+    pub fn reload_certificates(&self) -> Result<(), Vec<String>> {
+        let reloaded = self.tls.as_ref().map_or(Ok(()), |tls| tls.reload());
+        reloaded.map_err(|faults| of_cluster(&self.config.name, faults))
+    }
+
     /// The server name that a request with such an authority asks for, where it depends on the request.
     pub(crate) fn asked_name(&self, authority: Option<&[u8]>) -> Option<Rc<str>> {
         self.tls.as_ref()?.asked_name(authority)
@@ -107,8 +116,11 @@ fn tls(config: &snapshot::Cluster, before: Option<&SharedCluster>) -> Result<Opt
         Some(kept) => kept.reload().map(|()| kept),
         None => ClientTls::new(wanted).map(Arc::new),
     };
-    let named = |fault| format!("cluster {:?} transportSocket.{fault}", config.name);
-    made.map(Some).map_err(|faults| faults.into_iter().map(named).collect())
+    made.map(Some).map_err(|faults| of_cluster(&config.name, faults))
+}
+
+fn of_cluster(name: &str, faults: Vec<String>) -> Vec<String> {
+    faults.into_iter().map(|fault| format!("cluster {name:?} transportSocket.{fault}")).collect()
 }
 
 impl ClusterStats {

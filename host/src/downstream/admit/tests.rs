@@ -1,6 +1,8 @@
 //! Connections of every kind, in memory and with a paused clock.
 
 use super::*;
+use crate::http::Http1Io;
+use crate::http::http1::head::Framing;
 use crate::tls::ClientTls;
 use crate::tls::test_certificates::{ADDRESS, Authority, accept, downstream, upstream};
 use compiler::snapshot::{Direction, FilterChain, UpstreamTls};
@@ -198,7 +200,7 @@ async fn a_client_hello_in_any_pieces_and_sizes() {
         }
     }
     // More than any client sends.
-    let far_too_long = [&[22, 3, 1, 0x40, 0, 1, 1, 0, 0][..], &vec![0; 1 << 20]].concat();
+    let far_too_long = [&[22, 3, 1, 0x40, 0, 1, 1, 0, 0][..], &[0; 1 << 18]].concat();
     let (admitted, _near) = after_sending(&chains, &far_too_long, 1 << 14).await;
     assert!(matches!(reason(admitted), Rejection::Tls(TlsError::Malformed(_))));
 }
@@ -290,6 +292,28 @@ async fn tls_is_ended_and_what_follows_is_read() {
     let mut read = [0; 4];
     stream.read_exact(&mut read).await.unwrap();
     assert_eq!(&read, b"back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_bytes_of_a_large_message_arrive() {
+    let authority = Authority::new("root");
+    let chains = listener(&authority, json!([{"tls": 1}]));
+    let client = ClientTls::new(&upstream(&authority, SERVER)).unwrap();
+    // A connection that takes little at a time, so that TLS has to keep what it was given.
+    let (near, far) = duplex(1000);
+    let (admitted, connected) = tokio::join!(admit(&chains, far), client.connect(near, ADDRESS, None, false));
+    let mut io = Http1Io::new(admitted.unwrap().transport, BytesMut::new());
+    io.begin_body(Framing::UntilClose);
+    let message = vec![b'x'; 100_000];
+    let send = async {
+        io.send_data(message.clone().into(), true).unwrap();
+        std::future::poll_fn(|cx| io.poll_flush(cx)).await.unwrap();
+    };
+    let (mut stream, _) = connected.unwrap();
+    let mut read = vec![0; message.len()];
+    let exchange = async { tokio::join!(send, stream.read_exact(&mut read)).1 };
+    tokio::time::timeout(TIME_LIMIT, exchange).await.expect("nothing is held back").unwrap();
+    assert_eq!(read, message);
 }
 
 #[tokio::test]
