@@ -156,15 +156,15 @@ async fn client_hello(name: Option<&str>, protocols: &[Vec<u8>]) -> Vec<u8> {
     let connector = TlsConnector::from(client);
     let connecting = connector.with_alpn(protocols.to_vec()).connect(name, near);
     let reading = async {
-        let mut read = vec![0; 5];
+        let mut head = [0; 5];
         let mut hello = Vec::new();
         // Until the records make up the message whose length is in its first four bytes.
         loop {
-            far.read_exact(&mut read[..5]).await.unwrap();
-            let size = usize::from(read[3]) << 8 | usize::from(read[4]);
+            far.read_exact(&mut head).await.unwrap();
+            let size = usize::from(head[3]) << 8 | usize::from(head[4]);
             let mut record = vec![0; size];
             far.read_exact(&mut record).await.unwrap();
-            hello.extend([&read[..5], &record].concat());
+            hello.extend([&head[..], &record].concat());
             let wanted = 4 + (usize::from(hello[6]) << 16 | usize::from(hello[7]) << 8 | usize::from(hello[8]));
             let got = hello.len() - 5 * hello.len().div_ceil(16389);
             if got >= wanted {
@@ -240,16 +240,19 @@ async fn what_browsers_put_in_and_old_clients_leave_out() {
     let (admitted, _near) = after_sending(&chains, &hello, 3).await;
     assert_eq!(admitted.unwrap().chain, 0);
 
-    let tls11 = handmade([3, 2], &[0xC009], &[(0, &name), (13, signatures), (10, &[0, 2, 0, 23])]);
+    // TLS 1.1, with and without what came with 1.2.
+    let curves: (u16, &[u8]) = (10, &[0, 2, 0, 23]);
     let chains = listener(&authority, json!([{"tls": 1}]));
-    let (admitted, mut near) = after_sending(&chains, &tls11, 64).await;
-    let rejected = admitted.err().unwrap();
-    assert_eq!(rejected.reason, Rejection::Tls(TlsError::NoCommonVersion));
-    assert_eq!(rejected.to_string(), "the peer speaks no TLS version that is allowed here (server name a.example)");
-    let mut alert = [0; 7];
-    near.read_exact(&mut alert).await.unwrap();
-    // protocol_version
-    assert_eq!((alert[0], alert[6]), (21, 70));
+    for (extensions, name) in
+        [(&[(0, &name[..]), (13, signatures), curves][..], " (server name a.example)"), (&[(0, &name), curves], "")]
+    {
+        let (admitted, mut near) = after_sending(&chains, &handmade([3, 2], &[0xC009], extensions), 64).await;
+        let rejected = admitted.err().unwrap();
+        assert_eq!(rejected.to_string(), TlsError::NoCommonVersion.to_string() + name);
+        let mut alert = [0; 7];
+        near.read_exact(&mut alert).await.unwrap();
+        assert_eq!((alert[0], alert[6]), (21, 70));
+    }
 }
 
 #[tokio::test]
