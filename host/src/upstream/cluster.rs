@@ -1,6 +1,7 @@
 //! Clusters: what the workers share of one, and what each has of it.
 
 use crate::telemetry::{Counter, Registry};
+use crate::tls::ClientTls;
 use crate::upstream::balancer::{self, ActiveRequest, Balancer, EndpointState};
 use crate::upstream::circuit_breakers::{CircuitBreakerLimits, CircuitBreakers, Permit, RetryBudget};
 use crate::upstream::outlier_detection::{Outcome, OutlierDetectionSettings, OutlierDetector};
@@ -40,6 +41,8 @@ pub struct SharedCluster {
     pub detector: Option<OutlierDetector>,
     /// Counts.
     pub stats: ClusterStats,
+    /// TLS to its endpoints, where it is configured.
+    pub(crate) tls: Option<Arc<ClientTls>>,
     balancer: Balancer,
 }
 
@@ -48,7 +51,16 @@ pub type SharedClusters = HashMap<String, Arc<SharedCluster>>;
 
 impl SharedCluster {
     /// A cluster. `before`: its predecessor, whose endpoints keep their load and their ejections.
-    pub fn new(config: snapshot::Cluster, before: Option<&Self>, registry: &Registry, epoch: Instant) -> Self {
+    ///
+    /// # Errors
+    /// Every fault of its transport socket.
+    pub fn new(
+        config: snapshot::Cluster,
+        before: Option<&Self>,
+        registry: &Registry,
+        epoch: Instant,
+    ) -> Result<Self, Vec<String>> {
+        let tls = tls(&config, before)?;
         let known = |wanted: &snapshot::Endpoint| {
             let same = |known: &&Arc<EndpointState>| {
                 (known.address(), known.weight(), known.priority())
@@ -77,8 +89,38 @@ impl SharedCluster {
             None => CircuitBreakers::new(breaker_limits(&config.circuit_breakers)),
         };
         let stats = ClusterStats::new(&config.name, registry);
-        Self { config, endpoints, breakers, detector, stats, balancer }
+        Ok(Self { config, endpoints, breakers, detector, stats, tls, balancer })
     }
+
+    /// Reads the certificates of its transport socket again; connections keep those they have.
+    ///
+    /// # Errors
+    /// Every fault; then all stays as it is.
+    pub fn reload_certificates(&self) -> Result<(), Vec<String>> {
+        let reloaded = self.tls.as_ref().map_or(Ok(()), |tls| tls.reload());
+        reloaded.map_err(|faults| of_cluster(&self.config.name, faults))
+    }
+
+    /// The server name that a request with such an authority asks for, where it depends on the request.
+    pub(crate) fn asked_name(&self, authority: Option<&[u8]>) -> Option<Rc<str>> {
+        self.tls.as_ref()?.asked_name(authority)
+    }
+}
+
+/// TLS as configured. What has not changed is kept, with its sessions, and its files are read again: connections of
+/// the predecessor's pools are made with it.
+fn tls(config: &snapshot::Cluster, before: Option<&SharedCluster>) -> Result<Option<Arc<ClientTls>>, Vec<String>> {
+    let Some(wanted) = &config.transport_socket else { return Ok(None) };
+    let kept = before.filter(|before| before.config.transport_socket == config.transport_socket);
+    let made = match kept.and_then(|before| before.tls.clone()) {
+        Some(kept) => kept.reload().map(|()| kept),
+        None => ClientTls::new(wanted).map(Arc::new),
+    };
+    made.map(Some).map_err(|faults| of_cluster(&config.name, faults))
+}
+
+fn of_cluster(name: &str, faults: Vec<String>) -> Vec<String> {
+    faults.into_iter().map(|fault| format!("cluster {name:?} transportSocket.{fault}")).collect()
 }
 
 impl ClusterStats {
@@ -167,7 +209,9 @@ impl Cluster {
         let known = |endpoint: &Arc<EndpointState>| {
             let same_settings = before.filter(|before| {
                 let (old, new) = (&before.shared.config, &shared.config);
-                old.protocol == new.protocol && old.circuit_breakers == new.circuit_breakers
+                old.protocol == new.protocol
+                    && old.circuit_breakers == new.circuit_breakers
+                    && old.transport_socket == new.transport_socket
             });
             let same = |pool: &&Rc<EndpointPool>| pool.address() == endpoint.address();
             same_settings.and_then(|before| before.pools.iter().find(same).cloned())

@@ -166,6 +166,8 @@ pub struct StreamState {
     pub route: String,
     /// The endpoint it went to.
     pub upstream: Option<SocketAddr>,
+    /// Why no TLS connection to it came about, in words (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
+    pub transport_failure: String,
     /// Requests sent upstream for it.
     pub attempts: u32,
     /// The listener's direction: 1 inbound, 2 outbound, 0 neither.
@@ -194,6 +196,7 @@ impl StreamState {
             cluster: String::new(),
             route: String::new(),
             upstream: None,
+            transport_failure: String::new(),
             attempts: 0,
             direction: 0,
             reroute: false,
