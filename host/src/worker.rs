@@ -7,7 +7,7 @@ use crate::telemetry::ResponseFlags;
 use crate::upstream::ClusterSet;
 use crate::upstream::retry::RetryPolicy;
 use crate::wasm::Stream;
-use compiler::snapshot::{self, Direction, HttpConnectionManager};
+use compiler::snapshot::{self, Direction, HttpConnectionManager, TcpProxy};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
@@ -25,7 +25,12 @@ pub(crate) struct Worker {
     pub(crate) streams: Cell<usize>,
     /// No new requests are wanted on connections that are open.
     pub(crate) draining: Rc<Draining>,
+    /// Bytes on their way from one socket to another: one for all connections, as none keeps it while it waits.
+    pub(crate) buffer: RefCell<Box<[u8]>>,
 }
+
+/// The size of [`Worker::buffer`].
+const BUFFER: usize = 64 << 10;
 
 /// Whether connections are to end when their streams do.
 #[derive(Default)]
@@ -90,6 +95,7 @@ impl Worker {
             watches: RefCell::default(),
             streams: Cell::new(0),
             draining: Rc::default(),
+            buffer: RefCell::new(vec![0; BUFFER].into()),
         })
     }
 
@@ -161,8 +167,7 @@ impl HttpManager {
             Direction::Inbound => RetryPolicy::default_inbound(),
             Direction::Outbound | Direction::Unspecified => RetryPolicy::default_istio(),
         });
-        let pauses = chain.plugins().iter().map(|plugin| plugin.settings().limits.pause);
-        let pause_limit = pauses.min().unwrap_or(Duration::from_secs(15));
+        let pause_limit = pause_limit(&chain);
         let path_normalization = match config.path_normalization {
             snapshot::PathNormalization::None => PathNormalization::None,
             snapshot::PathNormalization::Base => PathNormalization::Base,
@@ -177,5 +182,46 @@ impl HttpManager {
     }
 
     /// Writes the stream's line to the access log.
+    pub(crate) fn log(&self, _stream: &Stream, _flags: ResponseFlags, _duration: Duration) {}
+}
+
+/// How long a stream may be held: as long as the least patient of the plugins says.
+fn pause_limit(chain: &FilterChain) -> Duration {
+    let pauses = chain.plugins().iter().map(|plugin| plugin.settings().limits.pause);
+    pauses.min().unwrap_or(Duration::from_secs(15))
+}
+
+/// How TCP connections of a filter chain are served on one worker, with one snapshot.
+pub(crate) struct TcpManager {
+    pub(crate) config: TcpProxy,
+    pub(crate) direction: Direction,
+    pub(crate) chain: Rc<FilterChain>,
+    pub(crate) clusters: Rc<ClusterSet>,
+    pub(crate) pause_limit: Duration,
+    /// Endpoints that are tried (Envoy's `max_connect_attempts`).
+    pub(crate) connect_attempts: usize,
+}
+
+impl TcpManager {
+    pub(crate) fn new(
+        config: TcpProxy,
+        direction: Direction,
+        chain: Rc<FilterChain>,
+        clusters: Rc<ClusterSet>,
+    ) -> Self {
+        let pause_limit = pause_limit(&chain);
+        Self { config, direction, chain, clusters, pause_limit, connect_attempts: 1 }
+    }
+
+    /// The direction as the attribute `xds.listener_direction` has it.
+    pub(crate) fn direction_number(&self) -> i64 {
+        match self.direction {
+            Direction::Unspecified => 0,
+            Direction::Inbound => 1,
+            Direction::Outbound => 2,
+        }
+    }
+
+    /// Writes the connection's line to the access log, and counts it.
     pub(crate) fn log(&self, _stream: &Stream, _flags: ResponseFlags, _duration: Duration) {}
 }

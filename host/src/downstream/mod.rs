@@ -4,5 +4,7 @@ mod connection;
 mod http1;
 mod http2;
 mod prepare;
+mod tcp;
 
 pub(crate) use connection::{Accepted, serve_connection};
+pub(crate) use tcp::serve as serve_tcp;

@@ -1,12 +1,13 @@
 //! A connection of which something has been read already.
 
 use crate::http::http1_io::Http1Io;
-use crate::http::peer::Transport;
+use crate::http::peer::{Io, Transport};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// Gives what was read before, then the rest.
 pub(crate) struct Rewound {
@@ -18,6 +19,12 @@ impl Rewound {
     pub(crate) fn new(io: Http1Io) -> Self {
         let (transport, read) = io.into_parts();
         Self { transport, read }
+    }
+}
+
+impl Io for Rewound {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.transport.socket()
     }
 }
 
