@@ -5,6 +5,7 @@ pub mod filter_chain;
 pub mod http;
 pub mod proxy_error;
 mod router;
+mod services;
 pub mod telemetry;
 pub mod upstream;
 pub mod wasm;

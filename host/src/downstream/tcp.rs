@@ -7,7 +7,7 @@ use crate::filter_chain::{ClosedBy, ConnectionFate, FilteredConnection};
 use crate::proxy_error::ProxyError;
 use crate::telemetry::ResponseFlags;
 use crate::upstream::outlier_detection::Outcome;
-use crate::upstream::{Chosen, Cluster, ConnectFailure, Dialling, Open, Unavailable};
+use crate::upstream::{Chosen, Cluster, ConnectFailure, Dialling, Open};
 use crate::wasm::{Direction, Stream, StreamState};
 use crate::worker::{TcpManager, Watch, Worker};
 use bytes::Bytes;
@@ -190,13 +190,13 @@ impl Connection {
         let source = self.stream.state.borrow().connection.source.ip().to_string();
         let worker = self.worker.clone();
         let chosen = cluster.choose_for_bytes(Some(source.as_bytes()), &self.tried, &mut || worker.draw());
-        let chosen = chosen.map_err(|error| self.fail(unavailable(error), false))?;
+        let chosen = chosen.map_err(|error| self.fail(error.into(), false))?;
         {
             let mut state = self.stream.state.borrow_mut();
             state.attempts += 1;
             state.upstream = Some(chosen.active.endpoint().address());
         }
-        let dialling = cluster.dial(&chosen).map_err(|error| self.fail(unavailable(error), false))?;
+        let dialling = cluster.dial(&chosen).map_err(|error| self.fail(error.into(), false))?;
         self.upstream = Upstream::Dialling(cluster, chosen, dialling);
         Ok(())
     }
@@ -207,13 +207,8 @@ impl Connection {
         if self.tried.len() < self.manager.connect_attempts {
             return Ok(());
         }
-        let error = match failure {
-            ConnectFailure::Refused => ProxyError::ConnectFailure,
-            ConnectFailure::Timeout => ProxyError::ConnectTimeout,
-            ConnectFailure::Overflow => ProxyError::Overflow,
-        };
         // Envoy says URX with the last failure, also where it was the first.
-        Err(self.fail(error, true))
+        Err(self.fail(failure.into(), true))
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) {
@@ -353,13 +348,6 @@ fn deliver(filtered: &mut FilteredConnection, direction: Direction, side: &mut S
         if side.poll_drain(cx).is_pending() || side.sent == before {
             return;
         }
-    }
-}
-
-fn unavailable(error: Unavailable) -> ProxyError {
-    match error {
-        Unavailable::NoHealthyUpstream => ProxyError::NoHealthyUpstream,
-        Unavailable::Overflow => ProxyError::Overflow,
     }
 }
 

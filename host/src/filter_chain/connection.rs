@@ -1,9 +1,12 @@
 //! A TCP connection on its way through the filters: bytes there and back, with every way a filter can hold, change or
 //! end them.
 
+mod flow;
+
 use crate::filter_chain::FilterChain;
 use crate::wasm::{Access, BodyBuffer, Direction, FailStrategy, Guest, Stream, Trapped};
 use bytes::Bytes;
+use flow::{Answer, Filter, Flow, Hold, Out, is_stop, shown};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -54,51 +57,6 @@ pub struct FilteredConnection {
     passed: usize,
     out: [Out; 2],
     fate: ConnectionFate,
-}
-
-#[derive(Default)]
-struct Filter {
-    guest: Option<Guest>,
-    /// It has failed, or cannot be had, and the connection goes on without it.
-    bypassed: bool,
-    flows: [Flow; 2],
-    /// It has been told that the upstream has closed.
-    upstream_closed: bool,
-}
-
-/// One direction at one filter. What it is shown and holds is the slot's body.
-#[derive(Default)]
-struct Flow {
-    hold: Hold,
-    /// The end of what it holds.
-    end: bool,
-    access: Access,
-}
-
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Hold {
-    #[default]
-    Nothing,
-    /// The connection, and what comes on it.
-    Connection,
-    /// What has come.
-    Data,
-}
-
-/// What has passed a direction's last filter.
-#[derive(Default)]
-struct Out {
-    bytes: BodyBuffer,
-    end: bool,
-}
-
-/// A filter's answer to a callback, once what it asked for besides has been heeded.
-enum Answer {
-    Action(u32),
-    /// The connection goes on without the filter.
-    Bypassed,
-    /// The connection ends.
-    Settled,
 }
 
 /// Bytes that may wait behind the filters before no more are welcome.
@@ -274,7 +232,7 @@ impl FilteredConnection {
         if !self.guest(index).is_some_and(|guest| guest.wants_data(direction)) {
             return None;
         }
-        self.allow(index, direction, of(direction));
+        self.allow(index, direction, shown(direction));
         let action = self.guest(index).map_or(Ok(0), |guest| guest.data(direction, readable, end));
         let answer = self.settle(index, action);
         let resumed = direction == Direction::Request && self.take_resume(index);
@@ -452,19 +410,6 @@ impl FilteredConnection {
             Direction::Response => self.filters.len() - index,
         }
     }
-}
-
-/// What a filter may edit while it is shown bytes.
-fn of(direction: Direction) -> Access {
-    match direction {
-        Direction::Request => Access::REQUEST_BODY,
-        Direction::Response => Access::RESPONSE_BODY,
-    }
-}
-
-/// StopIteration; whatever else a guest returns is Continue, as in Envoy.
-fn is_stop(action: u32) -> bool {
-    action == 1
 }
 
 fn end(guest: Guest, closed_by: ClosedBy) -> Result<(), Trapped> {

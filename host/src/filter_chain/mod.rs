@@ -9,5 +9,5 @@ mod stream;
 pub(crate) mod test_plugin;
 
 pub use connection::{ClosedBy, ConnectionFate, FilteredConnection, Passed};
-pub use local_reply::{HostReply, to_events};
+pub use local_reply::{HostReply, grpc_status, to_events};
 pub use stream::{Event, Fate, FilterChain, FilteredStream};

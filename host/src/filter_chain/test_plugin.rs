@@ -205,6 +205,8 @@ pub(crate) struct TestServices {
     pub(crate) calls: RefCell<Vec<PendingCall>>,
     /// The same of gRPC.
     pub(crate) grpc_calls: RefCell<Vec<PendingGrpc>>,
+    /// Who answers calls in place of the test.
+    pub(crate) caller: RefCell<Option<Rc<dyn Services>>>,
     lines: RefCell<Vec<String>>,
     registry: Registry,
     mailbox: UnboundedSender<QueueReady>,
@@ -236,12 +238,18 @@ impl Services for TestServices {
     }
 
     fn http_call(&self, call: HttpCall) -> LocalFuture<HttpCallResponse> {
+        if let Some(caller) = &*self.caller.borrow() {
+            return caller.http_call(call);
+        }
         let (answer, answered) = oneshot::channel();
         self.calls.borrow_mut().push(PendingCall { call, answer });
         Box::pin(async move { answered.await.unwrap_or_default() })
     }
 
     fn grpc_call(&self, call: GrpcCall, messages: UnboundedReceiver<(Bytes, bool)>) -> UnboundedReceiver<GrpcEvent> {
+        if let Some(caller) = &*self.caller.borrow() {
+            return caller.grpc_call(call, messages);
+        }
         let (events, received) = unbounded_channel();
         self.grpc_calls.borrow_mut().push(PendingGrpc { call, messages, events });
         received
@@ -273,6 +281,7 @@ impl TestHost {
             monotonic: Cell::new(1),
             calls: RefCell::default(),
             grpc_calls: RefCell::default(),
+            caller: RefCell::default(),
             lines: RefCell::default(),
             registry: Registry::default(),
             mailbox,

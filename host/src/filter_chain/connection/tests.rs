@@ -2,6 +2,7 @@ use super::*;
 use crate::filter_chain::test_plugin::{GuestText, TestHost, chain_and_stream, run};
 use crate::wasm::{HttpCallResponse, Plugin};
 use http_match::HeaderList;
+use std::time::Duration;
 
 const REQUEST: Direction = Direction::Request;
 const RESPONSE: Direction = Direction::Response;
@@ -94,6 +95,43 @@ fn a_chain_there_back_and_its_end() {
     });
 }
 
+/// Whatever guests hold and for how long, every byte comes out, once and in order.
+#[test]
+fn nothing_is_lost_or_doubled() {
+    run(true, async {
+        let host = TestHost::new();
+        // Stops by a bit of a number that the size is multiplied to, but never at the end.
+        let stops = |factor: u32| {
+            format!(
+                "(i32.and (i32.eqz (local.get $b)) (i32.and (i32.const 1) (i32.shr_u
+                   (i32.mul (local.get $a) (i32.const {factor})) (i32.const 13))))"
+            )
+        };
+        let guest =
+            |factor| GuestText::silent().on("downstream_data", &stops(factor)).on("upstream_data", &stops(factor));
+        let plugins: Vec<_> =
+            [40_503, 30_103, 52_919].map(|factor| host.plugin(&factor.to_string(), &guest(factor))).into();
+        let mut random = fastrand::Rng::with_seed(7);
+        for direction in [REQUEST, RESPONSE].repeat(20) {
+            let mut connection = connection(plugins.clone());
+            let (mut sent, mut came) = (Vec::new(), Vec::new());
+            for _ in 0..random.usize(..30) {
+                let mut chunk = vec![0; random.usize(..40)];
+                random.fill(&mut chunk);
+                sent.extend_from_slice(&chunk);
+                connection.data(direction, chunk.into(), false);
+                came.extend(std::iter::from_fn(|| connection.next(direction)).flat_map(|passed| passed.bytes));
+            }
+            connection.data(direction, Bytes::new(), true);
+            let rest: Vec<_> = std::iter::from_fn(|| connection.next(direction)).collect();
+            assert_eq!(rest.iter().map(|passed| passed.end).filter(|end| *end).count(), 1);
+            assert!(rest.last().is_some_and(|passed| passed.end));
+            came.extend(rest.into_iter().flat_map(|passed| passed.bytes));
+            assert_eq!(came, sent);
+        }
+    });
+}
+
 #[test]
 fn bytes_that_no_guest_looks_at_are_not_copied() {
     run(true, async {
@@ -171,6 +209,7 @@ fn a_connection_held_for_an_answer_waits_for_it() {
         data(&mut connection, REQUEST, "d", true);
         assert!(connection.is_held(), "bytes do not let it pass while the call is in flight");
         let call = host.take_calls().pop().unwrap();
+        assert_eq!((call.call.cluster.as_str(), call.call.timeout), ("cluster", Some(Duration::from_secs(1))));
         assert!(call.answer.send(HttpCallResponse::default()).is_ok());
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
