@@ -44,8 +44,7 @@ impl HttpManager {
             Direction::Inbound => RetryPolicy::default_inbound(),
             Direction::Outbound | Direction::Unspecified => RetryPolicy::default_istio(),
         });
-        let pauses = chain.plugins().iter().map(|plugin| plugin.settings().limits.pause);
-        let pause_limit = pauses.min().unwrap_or(Duration::from_secs(15));
+        let pause_limit = pause_limit(&chain);
         let path_normalization = match config.path_normalization {
             snapshot::PathNormalization::None => PathNormalization::None,
             snapshot::PathNormalization::Base => PathNormalization::Base,
@@ -61,4 +60,10 @@ impl HttpManager {
 
     /// Writes the stream's line to the access log.
     pub(crate) fn log(&self, _stream: &Stream, _flags: ResponseFlags, _duration: Duration) {}
+}
+
+/// How long a stream may be held: as long as the least patient of the plugins says.
+pub(super) fn pause_limit(chain: &FilterChain) -> Duration {
+    let pauses = chain.plugins().iter().map(|plugin| plugin.settings().limits.pause);
+    pauses.min().unwrap_or(Duration::from_secs(15))
 }

@@ -431,20 +431,17 @@ impl Exchange<'_> {
     }
 
     fn connect_failed(&mut self, chosen: &Chosen, failure: ConnectFailure) {
-        let error = match failure {
-            ConnectFailure::Refused => ProxyError::ConnectFailure,
-            ConnectFailure::Tls(reason) => {
-                self.filtered.stream().state.borrow_mut().transport_failure = reason.to_string();
-                ProxyError::ConnectFailure
-            }
-            ConnectFailure::Timeout => ProxyError::ConnectTimeout,
-            ConnectFailure::Overflow => return self.fail(ProxyError::Overflow),
-        };
+        if failure == ConnectFailure::Overflow {
+            return self.fail(failure.into());
+        }
+        if let ConnectFailure::Tls(reason) = &failure {
+            self.filtered.stream().state.borrow_mut().transport_failure = reason.to_string();
+        }
         if let Some(route) = &self.route {
             route.cluster.report(chosen, Outcome::LocalOriginFailure);
         }
         self.tried.push(chosen.index);
-        self.retry_or(AttemptFailure::ConnectFailure, error);
+        self.retry_or(AttemptFailure::ConnectFailure, failure.into());
     }
 
     /// Reads more of the request, as far as it is wanted.

@@ -5,7 +5,7 @@ use crate::tls::ClientTls;
 use crate::upstream::balancer::{self, ActiveRequest, Balancer, EndpointState};
 use crate::upstream::circuit_breakers::{CircuitBreakerLimits, CircuitBreakers, Permit, RetryBudget};
 use crate::upstream::outlier_detection::{Outcome, OutlierDetectionSettings, OutlierDetector};
-use crate::upstream::pool::{Acquired, EndpointPool, Wanted};
+use crate::upstream::pool::{Acquired, Dialling, EndpointPool, Wanted};
 use compiler::snapshot;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,6 +25,8 @@ pub struct ClusterStats {
     pub connect_failures: Counter,
     /// Requests refused by a circuit breaker.
     pub overflows: Counter,
+    /// Connections refused by a circuit breaker.
+    pub connection_overflows: Counter,
     /// Requests for which no endpoint was healthy.
     pub no_healthy_endpoint: Counter,
 }
@@ -133,6 +135,7 @@ impl ClusterStats {
             connections: counter("envoy_cluster_upstream_cx_total"),
             connect_failures: counter("envoy_cluster_upstream_cx_connect_fail"),
             overflows: counter("envoy_cluster_upstream_rq_pending_overflow"),
+            connection_overflows: counter("envoy_cluster_upstream_cx_overflow"),
             no_healthy_endpoint: counter("envoy_cluster_upstream_cx_none_healthy"),
         }
     }
@@ -228,10 +231,30 @@ impl Cluster {
         avoid: &[usize],
         draw: &mut dyn FnMut() -> u64,
     ) -> Result<Chosen, Unavailable> {
-        let Some(_room) = self.shared.breakers.try_acquire_request() else {
+        let Some(room) = self.shared.breakers.try_acquire_request() else {
             self.shared.stats.overflows.add(1);
             return Err(Unavailable::Overflow);
         };
+        self.choose_within(room, key, avoid, draw)
+    }
+
+    /// Chooses an endpoint for a connection that carries bytes: those are limited by `max_connections` alone.
+    pub(crate) fn choose_for_bytes(
+        &self,
+        key: Option<&[u8]>,
+        avoid: &[usize],
+        draw: &mut dyn FnMut() -> u64,
+    ) -> Result<Chosen, Unavailable> {
+        self.choose_within(self.shared.breakers.acquire_request(), key, avoid, draw)
+    }
+
+    fn choose_within(
+        &self,
+        room: Permit,
+        key: Option<&[u8]>,
+        avoid: &[usize],
+        draw: &mut dyn FnMut() -> u64,
+    ) -> Result<Chosen, Unavailable> {
         let hash = key.map(balancer::hash_key);
         let picked = self.balancer.borrow_mut().pick(hash, avoid, draw);
         let endpoint = picked.and_then(|index| Some((index, self.shared.endpoints.get(index)?)));
@@ -240,7 +263,7 @@ impl Cluster {
             return Err(Unavailable::NoHealthyUpstream);
         };
         self.shared.stats.requests.add(1);
-        Ok(Chosen { index, active: endpoint.begin_request(), _room })
+        Ok(Chosen { index, active: endpoint.begin_request(), _room: room })
     }
 
     /// A connection to an endpoint, from the pool if there is one.
@@ -249,6 +272,11 @@ impl Cluster {
             Some(pool) => pool.acquire(wanted),
             None => Acquired::Refused(Unavailable::NoHealthyUpstream),
         }
+    }
+
+    /// A connection of its own to an endpoint, for bytes.
+    pub(crate) fn dial(&self, chosen: &Chosen) -> Result<Dialling, Unavailable> {
+        self.pools.get(chosen.index).ok_or(Unavailable::NoHealthyUpstream)?.dial()
     }
 
     /// Tells the judge of endpoints how an attempt went.

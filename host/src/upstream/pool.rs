@@ -62,6 +62,15 @@ pub(crate) enum ConnectFailure {
 
 pub(crate) type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn UpstreamPeer>, ConnectFailure>>>>;
 
+/// A connection that carries bytes and nothing else: never pooled.
+pub(crate) struct Dialled {
+    pub(crate) transport: Transport,
+    /// Counts it as open as long as this lives.
+    pub(crate) open: Open,
+}
+
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, ConnectFailure>>>>;
+
 /// A connection, now or later.
 pub(crate) enum Acquired {
     Ready(Box<dyn UpstreamPeer>),
@@ -235,15 +244,33 @@ impl EndpointPool {
         }))
     }
 
+    /// Connects for bytes. Unlike for requests the limit holds for a pool's first connection as well: nothing waits
+    /// here that could never be served.
+    pub(crate) fn dial(self: &Rc<Self>) -> Result<Dialling, Unavailable> {
+        let Some(permit) = self.breakers().try_acquire_connection() else {
+            self.cluster.stats.connection_overflows.add(1);
+            return Err(Unavailable::Overflow);
+        };
+        let (pool, open) = (self.clone(), self.count(permit));
+        let server_name = self.cluster.asked_name(None);
+        Ok(Box::pin(async move {
+            let (transport, _) = pool.connect(&server_name, false).await?;
+            Ok(Dialled { transport, open })
+        }))
+    }
+
     /// Room for one more connection. Each pool may have one whatever the limit.
     fn room(self: &Rc<Self>) -> Option<Open> {
         let room = match self.open.get() {
             0 => Some(self.breakers().acquire_first_connection()),
             _ => self.breakers().try_acquire_connection(),
         };
-        let _room = room?;
+        Some(self.count(room?))
+    }
+
+    fn count(self: &Rc<Self>, room: Permit) -> Open {
         self.open.set(self.open.get() + 1);
-        Some(Open { pool: self.clone(), _room })
+        Open { pool: self.clone(), _room: room }
     }
 
     /// Room that an idle connection for another server name has had.

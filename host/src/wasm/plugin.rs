@@ -312,6 +312,11 @@ impl Guest {
         self.vm.wants_body(direction)
     }
 
+    /// Whether it is called for the bytes of a direction of a TCP connection at all.
+    pub fn wants_data(&self, direction: Direction) -> bool {
+        self.vm.wants_data(direction)
+    }
+
     /// Headers have come. The action: 0 continue, and what `proxy_on_request_headers` may return besides.
     ///
     /// # Errors
@@ -352,15 +357,10 @@ impl Guest {
     /// # Errors
     /// When the guest traps.
     pub fn data(&self, direction: Direction, readable: usize, end: bool) -> Result<u32, Trapped> {
-        let [downstream, upstream] = [0, 1];
-        let index = if direction == Direction::Request { downstream } else { upstream };
-        self.judged(self.vm.enter(self.id, |store, callbacks| match callbacks.data.get(index) {
-            Some(Some(call)) => call.call(store, (self.id, size(readable), u32::from(end))),
-            _ => Ok(0),
-        }))
+        self.judged(self.vm.data(self.id, direction, size(readable), end))
     }
 
-    /// A side of a TCP connection has closed. `peer`: 1 we did, 2 they did.
+    /// A side of a TCP connection has closed. `peer`: 0 nobody says, 1 we did, 2 they did.
     ///
     /// # Errors
     /// When the guest traps.
@@ -388,11 +388,28 @@ impl Guest {
     /// # Errors
     /// When the guest traps.
     pub fn end(self) -> Result<(), Trapped> {
-        let done = self.vm.enter(self.id, |store, callbacks| match &callbacks.done {
+        self.done()?;
+        self.delete()
+    }
+
+    /// The first half of [`Self::end`]: `on_done`. TCP connections are logged between the halves, where HTTP streams
+    /// are logged before both.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn done(&self) -> Result<(), Trapped> {
+        self.judged(self.vm.enter(self.id, |store, callbacks| match &callbacks.done {
             Some(call) => call.call(store, self.id).map(|_| ()),
             None => Ok(()),
-        });
-        self.judged(done.and_then(|()| self.vm.delete(self.id)))?;
+        }))
+    }
+
+    /// The second half: `on_delete`.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn delete(self) -> Result<(), Trapped> {
+        self.judged(self.vm.delete(self.id))?;
         self.plugin.restart.served.set(true);
         Ok(())
     }

