@@ -44,6 +44,7 @@ pub(crate) async fn serve_connection(worker: Rc<Worker>, manager: Rc<HttpManager
         }
     })
     .await;
+    let _counted = http2.and_then(|http2| manager.connection(http2));
     match http2 {
         Some(true) => http2::serve(worker, manager, io, properties, watch).await,
         Some(false) => http1::serve(worker, manager, io, properties, watch).await,

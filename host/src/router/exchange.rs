@@ -106,6 +106,7 @@ pub(crate) async fn serve(
     watch: &Watch,
 ) -> Finished {
     let began = Instant::now();
+    let _counted = manager.stream(manager.is_http2(filtered.stream()));
     let mut exchange = Exchange {
         worker,
         manager,
@@ -130,6 +131,9 @@ pub(crate) async fn serve(
         held: None,
         flags: ResponseFlags::NONE,
     };
+    if end {
+        exchange.note_request_end();
+    }
     exchange.filtered.headers(Direction::Request, end);
     let finished = poll_fn(|cx| exchange.poll(cx, watch)).await;
     exchange.finish(finished);
@@ -333,7 +337,12 @@ impl Exchange<'_> {
 
     /// Sends the head, and what has been taken of the body before.
     fn send_request(&mut self, chosen: Chosen, mut peer: Box<dyn UpstreamPeer>) {
-        let sent = peer.send_headers(&self.filtered.stream().state.borrow().request, self.request_alone);
+        let sent = {
+            let mut state = self.filtered.stream().state.borrow_mut();
+            state.upstream_local = peer.local_address();
+            state.transport_failure.clear();
+            peer.send_headers(&state.request, self.request_alone)
+        };
         self.attempt = Attempt::Active(chosen, peer);
         if sent.is_err() {
             return self.fail(ProxyError::InvalidRequest);
@@ -428,6 +437,11 @@ impl Exchange<'_> {
     fn connect_failed(&mut self, chosen: &Chosen, failure: ConnectFailure) {
         let error = match failure {
             ConnectFailure::Refused => ProxyError::ConnectFailure,
+            ConnectFailure::System(error) => {
+                let reason = connect_error(error);
+                self.filtered.stream().state.borrow_mut().transport_failure = reason;
+                ProxyError::ConnectFailure
+            }
             ConnectFailure::Timeout => ProxyError::ConnectTimeout,
             ConnectFailure::Overflow => return self.fail(ProxyError::Overflow),
         };
@@ -451,12 +465,14 @@ impl Exchange<'_> {
                 }
                 Ok(Incoming::Trailers(mut trailers)) => {
                     self.request_ended = true;
+                    self.note_request_end();
                     hygiene::strip_trailers(&mut trailers);
                     self.filtered.stream().state.borrow_mut().request_trailers = trailers;
                     self.filtered.trailers(Direction::Request);
                 }
                 Ok(Incoming::End) => {
                     self.request_ended = true;
+                    self.note_request_end();
                     self.filtered.data(Direction::Request, Bytes::new(), true);
                 }
                 Ok(Incoming::Headers { .. }) => {}
@@ -484,6 +500,10 @@ impl Exchange<'_> {
         Ok(moved)
     }
 
+    fn note_request_end(&self) {
+        self.filtered.stream().state.borrow_mut().request_ended = Some(self.began.elapsed());
+    }
+
     fn count_body(&self, direction: Direction, bytes: &Bytes) {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if let Some(count) = self.filtered.stream().state.borrow_mut().body_bytes.get_mut(direction as usize) {
@@ -501,7 +521,6 @@ impl Exchange<'_> {
             match incoming {
                 Ok(Incoming::Headers { headers, end }) => self.response_headers(headers, end),
                 Ok(Incoming::Data(bytes)) => {
-                    self.count_body(Direction::Response, &bytes);
                     self.filtered.data(Direction::Response, bytes, false);
                 }
                 Ok(Incoming::Trailers(mut trailers)) => {
@@ -537,10 +556,11 @@ impl Exchange<'_> {
         if self.retries > 0 && self.exhausted_on(status, &headers) {
             self.flags = self.flags.and(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         }
-        let elapsed = self.began.elapsed().as_millis();
-        headers.append(b"x-envoy-upstream-service-time", elapsed.to_string().as_bytes());
+        let elapsed = self.began.elapsed();
+        headers.append(b"x-envoy-upstream-service-time", elapsed.as_millis().to_string().as_bytes());
         {
             let mut state = self.filtered.stream().state.borrow_mut();
+            state.response_began = Some(elapsed);
             state.response = headers;
             state.details = "via_upstream".to_owned();
         }
@@ -732,6 +752,7 @@ impl Exchange<'_> {
             }
             Event::Data { bytes, end } => {
                 self.response_ended = end;
+                self.count_body(Direction::Response, &bytes);
                 self.downstream.send_data(bytes, end)
             }
             Event::Trailers => {
@@ -777,6 +798,13 @@ impl Exchange<'_> {
         manager.log(filtered.stream(), flags, began.elapsed());
         filtered.finish();
     }
+}
+
+/// `UPSTREAM_TRANSPORT_FAILURE_REASON` as Envoy has it: `delayed_connect_error:_Connection_refused`.
+fn connect_error(error: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(error).to_string();
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
+    format!("delayed_connect_error:_{}", text.replace(' ', "_"))
 }
 
 fn unavailable(error: Unavailable) -> ProxyError {

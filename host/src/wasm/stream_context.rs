@@ -157,14 +157,24 @@ pub struct StreamState {
     pub details: String,
     /// Envoy's response flags as a number.
     pub flags: u64,
-    /// Bytes of the request's body, and of the response's, so far.
+    /// Bytes of the request's body that have come, and of the response's that were sent to the client, so far.
     pub body_bytes: [u64; 2],
+    /// From the start until all of the request had come.
+    pub request_ended: Option<Duration>,
+    /// From the start until the upstream began to answer.
+    pub response_began: Option<Duration>,
     /// The cluster it goes to.
     pub cluster: String,
     /// The route's name, where one is known.
     pub route: String,
     /// The endpoint it went to.
     pub upstream: Option<SocketAddr>,
+    /// Our end of the connection to it.
+    pub upstream_local: Option<SocketAddr>,
+    /// Why the last connection could not be made, for logs; empty where one could.
+    pub transport_failure: String,
+    /// Why the proxy ended the client's connection, for logs; empty where it did not.
+    pub termination_details: String,
     /// Requests sent upstream for it.
     pub attempts: u32,
     /// The listener's direction: 1 inbound, 2 outbound, 0 neither.
@@ -190,9 +200,14 @@ impl StreamState {
             details: String::new(),
             flags: 0,
             body_bytes: [0; 2],
+            request_ended: None,
+            response_began: None,
             cluster: String::new(),
             route: String::new(),
             upstream: None,
+            upstream_local: None,
+            transport_failure: String::new(),
+            termination_details: String::new(),
             attempts: 0,
             direction: 0,
             reroute: false,
