@@ -6,6 +6,7 @@ mod downstream;
 mod fixtures;
 mod http;
 mod istio;
+mod log;
 mod log_writer;
 mod metrics;
 mod response_flags;
@@ -14,6 +15,7 @@ pub use access_log::{AccessLogError, AccessLogger, AccessLogs, FormatFaults, Log
 pub use downstream::{Active, HttpStats, ListenerStats};
 pub use http::HttpTelemetry;
 pub use istio::{LocalWorkload, Reporter, RequestMetrics, TcpConnectionMetrics, TcpMetrics};
+pub use log::{LevelError, LogControl, LogLevels, LogStyle, guest_log_level, log_guest, process_log};
 pub use log_writer::{LineSender, LogWriter};
 pub use metrics::{
     ActiveGauge, Counter, Gauge, Histogram, HistogramValue, PROMETHEUS_TYPE, Registry, Sample, StatsQuery, Value,
