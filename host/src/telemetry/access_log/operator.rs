@@ -5,7 +5,7 @@ use crate::telemetry::access_log::time_format::TimeFormat;
 use crate::wasm::{CertificateProperties, ConnectionProperties, StreamState};
 use http_match::{FormatCommand, HeaderSelector};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 /// What a line is about.
@@ -273,8 +273,7 @@ fn text(value: &str, out: &mut Vec<u8>) -> Said {
 }
 
 fn number(value: impl Into<u64>, out: &mut Vec<u8>) -> Said {
-    // Writing to memory does not fail.
-    let _ = write!(out, "{}", value.into());
+    out.extend_from_slice(itoa::Buffer::new().format(value.into()).as_bytes());
     Said::Number
 }
 
@@ -347,13 +346,26 @@ impl Address {
 impl Part {
     fn write(self, address: Option<SocketAddr>, out: &mut Vec<u8>) -> Said {
         let Some(address) = address else { return Said::Nothing };
-        // Writing to memory does not fail.
-        let _ = match self {
-            Self::Whole => write!(out, "{address}"),
-            Self::Ip => write!(out, "{}", address.ip()),
-            Self::Port => return number(address.port(), out),
-        };
+        match (self, address) {
+            (Self::Port, _) => return number(address.port(), out),
+            (_, SocketAddr::V4(address)) => ipv4(*address.ip(), out),
+            // Writing to memory does not fail; so below.
+            (Self::Whole, _) => drop(write!(out, "[{}]", address.ip())),
+            (Self::Ip, _) => drop(write!(out, "{}", address.ip())),
+        }
+        if matches!(self, Self::Whole) {
+            out.push(b':');
+            number(address.port(), out);
+        }
         Said::Text
+    }
+}
+
+/// As `Display` writes it, at a third of the cost.
+fn ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"" } else { b"." });
+        number(octet, out);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Formats of times: strftime's letters, and Envoy's for parts of a second.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
@@ -12,10 +13,16 @@ const DEFAULT: &str = "%Y-%m-%dT%H:%M:%E3SZ";
 pub(super) struct TimeFormat(Vec<Piece>);
 
 enum Piece {
-    /// By the calendar.
-    Calendar(OwnedFormatItem),
+    /// By the calendar, and how that was written the last time: most lines are of the same second as the one before.
+    Calendar(OwnedFormatItem, RefCell<Written>),
     /// So many digits of the second's fraction.
     Fraction(usize),
+}
+
+#[derive(Default)]
+struct Written {
+    second: Option<i64>,
+    text: Vec<u8>,
 }
 
 impl TimeFormat {
@@ -49,17 +56,30 @@ impl TimeFormat {
     /// Writes a time; false for one that no calendar has.
     pub(super) fn write(&self, time: SystemTime, out: &mut Vec<u8>) -> bool {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let seconds = i64::try_from(since.as_secs()).ok();
-        let Some(date) = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) else {
-            return false;
-        };
+        let Ok(second) = i64::try_from(since.as_secs()) else { return false };
         self.0.iter().all(|piece| match piece {
-            Piece::Calendar(format) => date.format_into(out, format).is_ok(),
+            Piece::Calendar(format, written) => written.borrow_mut().write(second, format, out),
             Piece::Fraction(digits) => {
                 let left = u32::try_from(9 - digits).unwrap_or(0);
                 write!(out, "{:0digits$}", since.subsec_nanos() / 10u32.pow(left)).is_ok()
             }
         })
+    }
+}
+
+impl Written {
+    fn write(&mut self, second: i64, format: &OwnedFormatItem, out: &mut Vec<u8>) -> bool {
+        if self.second != Some(second) {
+            self.second = None;
+            self.text.clear();
+            let Ok(date) = OffsetDateTime::from_unix_timestamp(second) else { return false };
+            if date.format_into(&mut self.text, format).is_err() {
+                return false;
+            }
+            self.second = Some(second);
+        }
+        out.extend_from_slice(&self.text);
+        true
     }
 }
 
@@ -80,7 +100,7 @@ fn fraction(text: &str) -> Option<(bool, usize, &str)> {
 fn add_calendar(pieces: &mut Vec<Piece>, calendar: &mut String) -> Result<(), String> {
     if !calendar.is_empty() {
         let format = parse_strftime_owned(calendar).map_err(|error| error.to_string())?;
-        pieces.push(Piece::Calendar(format));
+        pieces.push(Piece::Calendar(format, RefCell::default()));
         calendar.clear();
     }
     Ok(())
@@ -123,6 +143,10 @@ mod tests {
     #[test]
     fn a_time_beyond_the_calendar_is_not_written() {
         let far = UNIX_EPOCH + Duration::from_secs(u64::MAX / 4);
-        assert!(!TimeFormat::compile("").unwrap().write(far, &mut Vec::new()));
+        let format = TimeFormat::compile("%Y").unwrap();
+        for (time, wanted) in [(UNIX_EPOCH, Some("1970")), (far, None), (far, None), (UNIX_EPOCH, Some("1970"))] {
+            let mut out = Vec::new();
+            assert_eq!(format.write(time, &mut out).then_some(out.as_slice()), wanted.map(str::as_bytes));
+        }
     }
 }
