@@ -1,5 +1,7 @@
 //! HTTP/1.1 from clients.
 
+use crate::downstream::http_manager::HttpManager;
+use crate::downstream::live_chain::{Draining, LiveChain};
 use crate::downstream::prepare::prepare;
 use crate::filter_chain::{FilteredStream, to_events};
 use crate::http::http1::body::BodyDecoder;
@@ -11,7 +13,7 @@ use crate::http::{Http1Io, Incoming, Peer, PeerError};
 use crate::router::{Downstream, Finished, serve as serve_request};
 use crate::telemetry::ResponseFlags;
 use crate::wasm::{ConnectionProperties, LocalReply, Stream, StreamState};
-use crate::worker::{HttpManager, Watch, Worker};
+use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use http_match::HeaderList;
 use std::future::poll_fn;
@@ -28,13 +30,15 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Serves the requests of a connection one after the other.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
-    manager: Rc<HttpManager>,
+    chain: Rc<LiveChain<HttpManager>>,
     mut io: Http1Io,
     connection: Rc<ConnectionProperties>,
     watch: Watch,
 ) {
     loop {
-        let head = match read_head(&worker, &manager, &mut io, &connection, &watch).await {
+        let read = read_head(&chain, &mut io, &connection, &watch).await;
+        let manager = chain.current();
+        let head = match read {
             Ok(Some(head)) => head,
             Ok(None) => return,
             Err(refused) => {
@@ -43,7 +47,7 @@ pub(crate) async fn serve(
             }
         };
         watch.arm(manager.config.timeouts.stream_idle.limit());
-        match serve_one(&worker, &manager, &mut io, &connection, &watch, head).await {
+        match serve_one(&worker, &chain, &mut io, &connection, &watch, head).await {
             Next::KeepAlive => {}
             Next::Linger => return linger(&mut io).await,
             Next::Drop => return,
@@ -60,17 +64,17 @@ enum Next {
 
 /// Reads the next head. `None`: the client has gone, or has been silent for too long.
 async fn read_head(
-    worker: &Worker,
-    manager: &HttpManager,
+    chain: &LiveChain<HttpManager>,
     io: &mut Http1Io,
     connection: &ConnectionProperties,
     watch: &Watch,
 ) -> Result<Option<RequestHead>, Refused> {
     let scheme = if connection.tls_version.is_some() { "https" } else { "http" };
+    let manager = chain.current();
     let timeouts = &manager.config.timeouts;
     let mut begun = !io.read.is_empty();
     watch.arm(if begun { timeouts.head.limit() } else { timeouts.connection_idle.limit() });
-    let mut drain = std::pin::pin!(worker.draining.changed.notified());
+    let mut drain = std::pin::pin!(chain.draining.changed.notified());
     poll_fn(|cx| {
         loop {
             if !io.read.is_empty() {
@@ -86,7 +90,7 @@ async fn read_head(
             if watch.expired(cx.waker()) {
                 return Poll::Ready(if begun { Err(REQUEST_TIMEOUT) } else { Ok(None) });
             }
-            if !begun && (worker.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
+            if !begun && (chain.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(Ok(None));
             }
             if !matches!(ready!(io.poll_fill(cx)), Ok(1..)) {
@@ -103,12 +107,13 @@ const REQUEST_TIMEOUT: Refused = Refused { status: 408, details: "request_header
 /// Serves one request.
 async fn serve_one(
     worker: &Rc<Worker>,
-    manager: &Rc<HttpManager>,
+    chain: &LiveChain<HttpManager>,
     io: &mut Http1Io,
     connection: &Rc<ConnectionProperties>,
     watch: &Watch,
     mut head: RequestHead,
 ) -> Next {
+    let manager = &chain.current();
     let upgrade = match wanted_upgrade(manager, &head) {
         Ok(upgrade) => upgrade,
         Err(refused) => {
@@ -131,13 +136,13 @@ async fn serve_one(
     let body = BodyDecoder::new(framing, manager.limits);
     let end = body.is_done();
     let filtered = FilteredStream::new(manager.chain.clone(), Stream::new(state));
-    worker.streams.set(worker.streams.get() + 1);
     let mut client = Client {
+        draining: &chain.draining,
         io,
         body,
         head_request,
         connect: head.connect,
-        keep_alive: head.keep_alive && !worker.draining.has_begun(),
+        keep_alive: head.keep_alive,
         expects_continue: head.expect_continue && !end,
         upgrade,
         abandoned: false,
@@ -145,7 +150,6 @@ async fn serve_one(
         response_whole: false,
     };
     let finished = serve_request(worker.clone(), manager.clone(), filtered, end, &mut client, watch).await;
-    worker.streams.set(worker.streams.get().saturating_sub(1));
     match finished {
         Finished::Reset => Next::Drop,
         Finished::Complete if client.tunnel => Next::Drop,
@@ -219,6 +223,7 @@ async fn linger(io: &mut Http1Io) {
 
 /// A client's end of one request.
 struct Client<'c> {
+    draining: &'c Draining,
     io: &'c mut Http1Io,
     body: BodyDecoder,
     head_request: bool,
@@ -283,7 +288,7 @@ impl Peer for Client<'_> {
         let upgrade = self.upgrade.as_deref().filter(|_| status == b"101");
         // With a request that is not read to its end the next one could not be found.
         let whole = self.body.is_done() || self.tunnel;
-        self.keep_alive &= whole || !self.abandoned;
+        self.keep_alive &= (whole || !self.abandoned) && !self.draining.has_begun();
         let close = !self.keep_alive && upgrade.is_none() && !self.tunnel;
         encode::response_head(self.io.out(), headers, framing, close, upgrade).map_err(|_| PeerError::Framing)?;
         self.io.begin_body(if self.tunnel { Framing::UntilClose } else { framing });

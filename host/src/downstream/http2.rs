@@ -1,5 +1,7 @@
 //! HTTP/2 from clients.
 
+use crate::downstream::http_manager::HttpManager;
+use crate::downstream::live_chain::LiveChain;
 use crate::downstream::prepare::prepare;
 use crate::filter_chain::{FilteredStream, to_events};
 use crate::http::refused::Refused;
@@ -9,7 +11,7 @@ use crate::http::{
 use crate::router::{Downstream, Finished, serve as serve_request};
 use crate::telemetry::ResponseFlags;
 use crate::wasm::{ConnectionProperties, LocalReply, Stream, StreamState};
-use crate::worker::{HttpManager, Watch, Worker};
+use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use http_match::HeaderList;
@@ -38,11 +40,12 @@ struct Tally {
 /// Serves the streams of a connection, each in a task of its own.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
-    manager: Rc<HttpManager>,
+    chain: Rc<LiveChain<HttpManager>>,
     io: Http1Io,
     properties: Rc<ConnectionProperties>,
     watch: Watch,
 ) {
+    let manager = chain.current();
     let limits = &manager.config.limits;
     let mut builder = Builder::new();
     builder
@@ -53,7 +56,7 @@ pub(crate) async fn serve(
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(100))
         .max_send_buffer_size(256 << 10);
-    let handshake = builder.handshake(Rewound::new(io));
+    let handshake = builder.handshake(Rewound::from(io));
     let limit = manager.config.timeouts.head.limit().unwrap_or(Duration::MAX);
     let Ok(Ok(mut connection)) = tokio::time::timeout(limit, handshake).await else { return };
     let tally = Rc::new(Tally::default());
@@ -61,12 +64,12 @@ pub(crate) async fn serve(
     loop {
         let idle = manager.config.timeouts.connection_idle.limit().filter(|_| tally.active.get() == 0);
         watch.arm(idle);
-        let event = next(&mut connection, &worker, &watch, &tally, draining).await;
+        let event = next(&mut connection, &chain, &watch, &tally, draining).await;
         match event {
             Next::Stream(request, respond) => {
                 tally.active.set(tally.active.get() + 1);
                 tally.streams.set(tally.streams.get().saturating_add(1));
-                let stream = (worker.clone(), manager.clone(), properties.clone(), tally.clone());
+                let stream = (worker.clone(), chain.current(), properties.clone(), tally.clone());
                 tokio::task::spawn_local(serve_stream(stream, request, respond));
             }
             Next::Tallied if is_abuse(&tally) => {
@@ -97,15 +100,15 @@ enum Next {
 
 async fn next(
     connection: &mut Connection<Rewound, Bytes>,
-    worker: &Worker,
+    chain: &LiveChain<HttpManager>,
     watch: &Watch,
     tally: &Tally,
     draining: bool,
 ) -> Next {
-    let mut drain = std::pin::pin!(worker.draining.changed.notified());
+    let mut drain = std::pin::pin!(chain.draining.changed.notified());
     let mut tallied = std::pin::pin!(tally.changed.notified());
     poll_fn(|cx| {
-        if !draining && (worker.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
+        if !draining && (chain.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Next::Drain);
         }
         if watch.expired(cx.waker()) && !draining {
@@ -131,7 +134,6 @@ type Surroundings = (Rc<Worker>, Rc<HttpManager>, Rc<ConnectionProperties>, Rc<T
 
 async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendResponse<Bytes>) {
     let (worker, manager, connection, tally) = stream;
-    worker.streams.set(worker.streams.get() + 1);
     let (parts, body) = request.into_parts();
     let scheme = if connection.tls_version.is_some() { "https" } else { "http" };
     let prepared = request_headers(&parts, scheme, &manager.limits).and_then(|mut headers| {
@@ -161,7 +163,6 @@ async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendR
             Finished::Complete
         }
     };
-    worker.streams.set(worker.streams.get().saturating_sub(1));
     tally.active.set(tally.active.get().saturating_sub(1));
     if finished == Finished::Reset {
         tally.resets.set(tally.resets.get().saturating_add(1));

@@ -1,12 +1,13 @@
 //! A client's request before any filter sees it: what it may not say is taken out, authority and path get their one
 //! spelling, and the proxy adds what it knows.
 
+use crate::downstream::HttpManager;
 use crate::http::authority::normalize_authority;
 use crate::http::hygiene::strip_client_headers;
 use crate::http::path::{PathOutcome, normalize_path};
 use crate::http::refused::Refused;
 use crate::wasm::ConnectionProperties;
-use crate::worker::{HttpManager, Worker};
+use crate::worker::Worker;
 use compiler::snapshot::Direction;
 use http_match::HeaderList;
 use std::net::IpAddr;

@@ -1,5 +1,6 @@
 //! One request from its head to the end of its response: client, filters, upstream, all driven by one task.
 
+use crate::downstream::HttpManager;
 use crate::filter_chain::{Event, Fate, FilteredStream};
 use crate::http::hygiene;
 use crate::http::{Incoming, Peer, PeerError, validate};
@@ -10,7 +11,7 @@ use crate::upstream::outlier_detection::Outcome;
 use crate::upstream::retry::AttemptFailure;
 use crate::upstream::{Acquired, Chosen, ConnectFailure, Connecting, Unavailable, UpstreamPeer, Wanted};
 use crate::wasm::{BodyBuffer, Direction};
-use crate::worker::{HttpManager, Watch, Worker};
+use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use http_match::HeaderList;
 use std::future::poll_fn;
@@ -337,12 +338,7 @@ impl Exchange<'_> {
 
     /// Sends the head, and what has been taken of the body before.
     fn send_request(&mut self, chosen: Chosen, mut peer: Box<dyn UpstreamPeer>) {
-        let sent = {
-            let mut state = self.filtered.stream().state.borrow_mut();
-            state.upstream_local = peer.local_address();
-            state.transport_failure.clear();
-            peer.send_headers(&state.request, self.request_alone)
-        };
+        let sent = peer.send_headers(&self.filtered.stream().state.borrow().request, self.request_alone);
         self.attempt = Attempt::Active(chosen, peer);
         if sent.is_err() {
             return self.fail(ProxyError::InvalidRequest);
@@ -437,11 +433,6 @@ impl Exchange<'_> {
     fn connect_failed(&mut self, chosen: &Chosen, failure: ConnectFailure) {
         let error = match failure {
             ConnectFailure::Refused => ProxyError::ConnectFailure,
-            ConnectFailure::System(error) => {
-                let reason = connect_error(error);
-                self.filtered.stream().state.borrow_mut().transport_failure = reason;
-                ProxyError::ConnectFailure
-            }
             ConnectFailure::Timeout => ProxyError::ConnectTimeout,
             ConnectFailure::Overflow => return self.fail(ProxyError::Overflow),
         };
@@ -798,13 +789,6 @@ impl Exchange<'_> {
         manager.log(filtered.stream(), flags, began.elapsed());
         filtered.finish();
     }
-}
-
-/// `UPSTREAM_TRANSPORT_FAILURE_REASON` as Envoy has it: `delayed_connect_error:_Connection_refused`.
-fn connect_error(error: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(error).to_string();
-    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
-    format!("delayed_connect_error:_{}", text.replace(' ', "_"))
 }
 
 fn unavailable(error: Unavailable) -> ProxyError {

@@ -2,12 +2,14 @@
 
 use crate::wasm::{CertificateProperties, ConnectionProperties, StreamState};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A connection whose client has proved an identity, or none.
 pub(super) fn connection_of(peer: Option<&str>) -> Rc<ConnectionProperties> {
-    let certificate =
-        |name: &str| CertificateProperties { uri_sans: vec![name.to_owned()], ..CertificateProperties::default() };
+    let certificate = |name: &str| {
+        Arc::new(CertificateProperties { uri_sans: vec![name.to_owned()], ..CertificateProperties::default() })
+    };
     Rc::new(ConnectionProperties {
         id: 7,
         source: "10.0.0.9:1000".parse().unwrap(),

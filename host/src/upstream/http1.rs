@@ -9,7 +9,6 @@ use crate::upstream::pool::{EndpointPool, Open, UpstreamPeer, Wanted};
 use bytes::{Bytes, BytesMut};
 use http_match::HeaderList;
 use smallvec::SmallVec;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -139,10 +138,6 @@ impl UpstreamPeer for Http1Upstream {
 
     fn is_reused(&self) -> bool {
         self.connection.requests > 1
-    }
-
-    fn local_address(&self) -> Option<SocketAddr> {
-        self.connection.open.local.get()
     }
 
     fn become_tunnel(&mut self) {

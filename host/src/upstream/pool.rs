@@ -27,9 +27,6 @@ pub(crate) trait UpstreamPeer: Peer {
     /// Whether the connection has served before: then its end may only mean that it was idle for too long.
     fn is_reused(&self) -> bool;
 
-    /// Our end of the connection.
-    fn local_address(&self) -> Option<SocketAddr>;
-
     /// After a 101, or an answered CONNECT: bytes as they come.
     fn become_tunnel(&mut self) {}
 }
@@ -51,8 +48,6 @@ pub(crate) struct Wanted {
 pub(crate) enum ConnectFailure {
     /// Refused, or the handshake failed.
     Refused,
-    /// The system says why, by number.
-    System(i32),
     /// It took longer than `connectTimeout`.
     Timeout,
     /// Given up while it waited for room.
@@ -82,8 +77,6 @@ pub(crate) struct EndpointPool {
 /// A connection that counts as open as long as this lives.
 pub(crate) struct Open {
     pool: Rc<EndpointPool>,
-    /// Known once it is connected.
-    pub(crate) local: Cell<Option<SocketAddr>>,
     _room: Permit,
 }
 
@@ -135,7 +128,7 @@ impl EndpointPool {
         let pool = self.clone();
         match self.room() {
             Some(open) => Acquired::Pending(Box::pin(async move {
-                let transport = pool.connect(&open).await?;
+                let transport = pool.connect().await?;
                 let connection = Http1Connection::new(transport, open);
                 Ok(Box::new(Http1Upstream::new(connection, pool, wanted)) as Box<dyn UpstreamPeer>)
             })),
@@ -176,7 +169,7 @@ impl EndpointPool {
             };
         };
         Acquired::Pending(Box::pin(async move {
-            let transport = pool.connect(&open).await?;
+            let transport = pool.connect().await?;
             let connection = Http2Connection::handshake(transport, open).await?;
             pool.http2.borrow_mut().push(connection.clone());
             Ok(Box::new(Http2Upstream::new(connection, false, wanted.limits)) as Box<dyn UpstreamPeer>)
@@ -190,7 +183,7 @@ impl EndpointPool {
         };
         let pool = self.clone();
         Acquired::Pending(Box::pin(async move {
-            Ok(Box::new(Tunnel::new(pool.connect(&open).await?, open)) as Box<dyn UpstreamPeer>)
+            Ok(Box::new(Tunnel::new(pool.connect().await?, open)) as Box<dyn UpstreamPeer>)
         }))
     }
 
@@ -202,10 +195,10 @@ impl EndpointPool {
         };
         let _room = room?;
         self.open.set(self.open.get() + 1);
-        Some(Open { pool: self.clone(), local: Cell::new(None), _room })
+        Some(Open { pool: self.clone(), _room })
     }
 
-    async fn connect(&self, open: &Open) -> Result<Transport, ConnectFailure> {
+    async fn connect(&self) -> Result<Transport, ConnectFailure> {
         let connecting = TcpStream::connect(self.address);
         let connected = match self.cluster.config.connect_timeout.limit() {
             Some(limit) => tokio::time::timeout(limit, connecting).await,
@@ -215,14 +208,9 @@ impl EndpointPool {
             Ok(Ok(stream)) => stream,
             failed => {
                 self.cluster.stats.connect_failures.add(1);
-                return Err(match failed.map(|failed| failed.err().and_then(|error| error.raw_os_error())) {
-                    Err(_) => ConnectFailure::Timeout,
-                    Ok(Some(error)) => ConnectFailure::System(error),
-                    Ok(None) => ConnectFailure::Refused,
-                });
+                return Err(if failed.is_err() { ConnectFailure::Timeout } else { ConnectFailure::Refused });
             }
         };
-        open.local.set(stream.local_addr().ok());
         self.cluster.stats.connections.add(1);
         // A socket that cannot be told so is slower, not wrong.
         let _ = stream.set_nodelay(true);
@@ -263,7 +251,7 @@ impl EndpointPool {
         let Some(open) = self.room() else { return };
         let pool = self.clone();
         tokio::task::spawn_local(async move {
-            match pool.connect(&open).await {
+            match pool.connect().await {
                 Ok(transport) => pool.put_back(Http1Connection::new(transport, open)),
                 // The one that waits is told by its channel.
                 Err(_) => drop(pool.waiting.borrow_mut().pop_front()),

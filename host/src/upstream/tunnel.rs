@@ -6,7 +6,6 @@ use crate::http::{Http1Io, Incoming, Peer, PeerError, Transport};
 use crate::upstream::pool::{Open, UpstreamPeer};
 use bytes::{Bytes, BytesMut};
 use http_match::HeaderList;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 /// A connection that carries bytes. As an answer to CONNECT it is a 200 with a body that lasts until it closes.
@@ -15,7 +14,7 @@ pub(crate) struct Tunnel {
     body: BodyDecoder,
     answered: bool,
     shutdown: bool,
-    open: Open,
+    _open: Open,
 }
 
 impl Tunnel {
@@ -23,7 +22,7 @@ impl Tunnel {
         let mut io = Http1Io::new(transport, BytesMut::new());
         io.begin_body(Framing::UntilClose);
         let body = BodyDecoder::new(Framing::UntilClose, HeadLimits::default());
-        Self { io, body, answered: false, shutdown: false, open }
+        Self { io, body, answered: false, shutdown: false, _open: open }
     }
 }
 
@@ -67,9 +66,5 @@ impl UpstreamPeer for Tunnel {
 
     fn is_reused(&self) -> bool {
         false
-    }
-
-    fn local_address(&self) -> Option<SocketAddr> {
-        self.open.local.get()
     }
 }

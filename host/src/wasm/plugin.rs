@@ -29,7 +29,7 @@ pub enum FailStrategy {
 }
 
 /// How a plugin is to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginSettings {
     /// Unique in a chain; names it in logs.
     pub name: String,

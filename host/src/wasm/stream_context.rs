@@ -5,6 +5,7 @@ use http_match::HeaderList;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
@@ -103,9 +104,9 @@ pub struct ConnectionProperties {
     /// `TLSv1.3`, for connections with TLS.
     pub tls_version: Option<&'static str>,
     /// The client's certificate, where it showed one.
-    pub peer: Option<CertificateProperties>,
+    pub peer: Option<Arc<CertificateProperties>>,
     /// Our own certificate.
-    pub local: Option<CertificateProperties>,
+    pub local: Option<Arc<CertificateProperties>>,
 }
 
 /// A certificate as properties tell of it.
@@ -163,18 +164,18 @@ pub struct StreamState {
     pub request_ended: Option<Duration>,
     /// From the start until the upstream began to answer.
     pub response_began: Option<Duration>,
+    /// Our end of the connection to the upstream.
+    pub upstream_local: Option<SocketAddr>,
+    /// Why the proxy ended the client's connection, for logs; empty where it did not.
+    pub termination_details: String,
     /// The cluster it goes to.
     pub cluster: String,
     /// The route's name, where one is known.
     pub route: String,
     /// The endpoint it went to.
     pub upstream: Option<SocketAddr>,
-    /// Our end of the connection to it.
-    pub upstream_local: Option<SocketAddr>,
-    /// Why the last connection could not be made, for logs; empty where one could.
+    /// Why no TLS connection to it came about, in words (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
     pub transport_failure: String,
-    /// Why the proxy ended the client's connection, for logs; empty where it did not.
-    pub termination_details: String,
     /// Requests sent upstream for it.
     pub attempts: u32,
     /// The listener's direction: 1 inbound, 2 outbound, 0 neither.
@@ -202,12 +203,12 @@ impl StreamState {
             body_bytes: [0; 2],
             request_ended: None,
             response_began: None,
+            upstream_local: None,
+            termination_details: String::new(),
             cluster: String::new(),
             route: String::new(),
             upstream: None,
-            upstream_local: None,
             transport_failure: String::new(),
-            termination_details: String::new(),
             attempts: 0,
             direction: 0,
             reroute: false,

@@ -372,8 +372,8 @@ fn ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
 impl Side {
     fn of(self, connection: &ConnectionProperties) -> Option<&CertificateProperties> {
         match self {
-            Self::Peer => connection.peer.as_ref(),
-            Self::Local => connection.local.as_ref(),
+            Self::Peer => connection.peer.as_deref(),
+            Self::Local => connection.local.as_deref(),
         }
     }
 }

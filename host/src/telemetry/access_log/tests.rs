@@ -6,6 +6,7 @@ use crate::telemetry::fixtures;
 use crate::telemetry::log_writer::LogWriter;
 use serde_json::{Value, json};
 use std::rc::Rc;
+use std::sync::Arc;
 
 fn compile(log: &AccessLog) -> Result<LogFormat, String> {
     LogFormat::compile(log, "node-1").map_err(|faults| faults.to_string())
@@ -130,7 +131,7 @@ fn operators_of_what_only_some_streams_have() {
     state.connection = fixtures::connection_of(Some("spiffe://cluster.local/ns/shop/sa/web"));
     let connection = Rc::make_mut(&mut state.connection);
     connection.requested_server_name = "shop.test".into();
-    if let Some(peer) = &mut connection.peer {
+    if let Some(peer) = connection.peer.as_mut().map(Arc::make_mut) {
         peer.uri_sans.push("spiffe://other".into());
         (peer.subject, peer.sha256) = ("CN=web".into(), "ab12".into());
     }

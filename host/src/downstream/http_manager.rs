@@ -1,0 +1,96 @@
+//! How HTTP connections of a filter chain are served: the settings of one configuration on one worker.
+
+use crate::filter_chain::FilterChain;
+use crate::http::http1::head::HeadLimits;
+use crate::http::path::PathNormalization;
+use crate::telemetry::{Active, HttpTelemetry, ResponseFlags};
+use crate::upstream::ClusterSet;
+use crate::upstream::retry::RetryPolicy;
+use crate::wasm::Stream;
+use compiler::snapshot::{self, Direction, HttpConnectionManager};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How HTTP connections of a filter chain are served on one worker, with one snapshot.
+pub(crate) struct HttpManager {
+    pub(crate) config: Arc<HttpConnectionManager>,
+    pub(crate) direction: Direction,
+    pub(crate) chain: Rc<FilterChain>,
+    pub(crate) clusters: Rc<ClusterSet>,
+    pub(crate) limits: HeadLimits,
+    /// What a message may have after filters have edited it: theirs is added.
+    pub(crate) after_filters: HeadLimits,
+    pub(crate) retry: Rc<RetryPolicy>,
+    pub(crate) pause_limit: Duration,
+    pub(crate) path_normalization: PathNormalization,
+    telemetry: Option<HttpTelemetry>,
+}
+
+impl HttpManager {
+    pub(crate) fn new(
+        config: Arc<HttpConnectionManager>,
+        direction: Direction,
+        chain: Rc<FilterChain>,
+        clusters: Rc<ClusterSet>,
+    ) -> Self {
+        let limits = HeadLimits {
+            bytes: config.limits.header_bytes,
+            fields: config.limits.header_fields,
+            target: config.limits.target,
+        };
+        let after_filters =
+            HeadLimits { bytes: limits.bytes * 2, fields: limits.fields * 2, target: limits.target * 2 };
+        let retry = Rc::new(match direction {
+            Direction::Inbound => RetryPolicy::default_inbound(),
+            Direction::Outbound | Direction::Unspecified => RetryPolicy::default_istio(),
+        });
+        let pauses = chain.plugins().iter().map(|plugin| plugin.settings().limits.pause);
+        let pause_limit = pauses.min().unwrap_or(Duration::from_secs(15));
+        let path_normalization = match config.path_normalization {
+            snapshot::PathNormalization::None => PathNormalization::None,
+            snapshot::PathNormalization::Base => PathNormalization::Base,
+            snapshot::PathNormalization::MergeSlashes => PathNormalization::MergeSlashes,
+            snapshot::PathNormalization::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
+        };
+        let telemetry = None;
+        Self {
+            config,
+            direction,
+            chain,
+            clusters,
+            limits,
+            after_filters,
+            retry,
+            pause_limit,
+            path_normalization,
+            telemetry,
+        }
+    }
+
+    /// The same, and what becomes of streams is told.
+    pub(crate) fn with_telemetry(self, telemetry: HttpTelemetry) -> Self {
+        Self { telemetry: Some(telemetry), ..self }
+    }
+
+    /// Counts a connection as long as what is returned lives.
+    pub(crate) fn connection(&self, http2: bool) -> Option<Active> {
+        self.telemetry.as_ref().map(|telemetry| telemetry.stats.connection(http2))
+    }
+
+    /// Counts a stream as long as what is returned lives.
+    pub(crate) fn stream(&self, http2: bool) -> Option<Active> {
+        self.telemetry.as_ref().map(|telemetry| telemetry.begin(http2))
+    }
+
+    pub(crate) fn is_http2(&self, stream: &Stream) -> bool {
+        stream.state.borrow().protocol == "HTTP/2"
+    }
+
+    /// Counts a stream that has ended, and writes its line to the access log.
+    pub(crate) fn log(&self, stream: &Stream, flags: ResponseFlags, duration: Duration) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.end(&stream.state.borrow(), flags, duration);
+        }
+    }
+}
