@@ -186,8 +186,11 @@ async fn refuse(manager: &HttpManager, io: &mut Http1Io, connection: &Rc<Connect
     if encode::response_head(io.out(), &headers, length(body.len()), true, None).is_ok() {
         io.out().extend_from_slice(body.as_bytes());
     }
+    let _counted = manager.stream(false);
     let mut state = StreamState::new(HeaderList::new(), 0, connection.clone(), SystemTime::now());
+    state.protocol = "HTTP/1.1";
     state.response = headers;
+    state.body_bytes[1] = u64::try_from(body.len()).unwrap_or(u64::MAX);
     details.clone_into(&mut state.details);
     manager.log(&Stream::new(state), ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Duration::ZERO);
     // Its connection is closed either way.

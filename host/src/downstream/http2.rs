@@ -189,8 +189,11 @@ fn refuse(
         // A client that has gone does not miss it.
         let _ = stream.send_data(Bytes::from_static(body.as_bytes()), true);
     }
+    let _counted = manager.stream(true);
     let mut state = StreamState::new(HeaderList::new(), 0, connection.clone(), SystemTime::now());
+    state.protocol = "HTTP/2";
     state.response = headers;
+    state.body_bytes[1] = u64::try_from(body.len()).unwrap_or(u64::MAX);
     details.clone_into(&mut state.details);
     manager.log(&Stream::new(state), ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Duration::ZERO);
 }

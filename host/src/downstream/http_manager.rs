@@ -3,7 +3,7 @@
 use crate::filter_chain::FilterChain;
 use crate::http::http1::head::HeadLimits;
 use crate::http::path::PathNormalization;
-use crate::telemetry::ResponseFlags;
+use crate::telemetry::{Active, HttpTelemetry, ResponseFlags};
 use crate::upstream::ClusterSet;
 use crate::upstream::retry::RetryPolicy;
 use crate::wasm::Stream;
@@ -24,6 +24,7 @@ pub(crate) struct HttpManager {
     pub(crate) retry: Rc<RetryPolicy>,
     pub(crate) pause_limit: Duration,
     pub(crate) path_normalization: PathNormalization,
+    telemetry: Option<HttpTelemetry>,
 }
 
 impl HttpManager {
@@ -51,15 +52,46 @@ impl HttpManager {
             snapshot::PathNormalization::MergeSlashes => PathNormalization::MergeSlashes,
             snapshot::PathNormalization::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
         };
-        Self { config, direction, chain, clusters, limits, after_filters, retry, pause_limit, path_normalization }
+        let telemetry = None;
+        Self {
+            config,
+            direction,
+            chain,
+            clusters,
+            limits,
+            after_filters,
+            retry,
+            pause_limit,
+            path_normalization,
+            telemetry,
+        }
+    }
+
+    /// The same, and what becomes of streams is told.
+    pub(crate) fn with_telemetry(self, telemetry: HttpTelemetry) -> Self {
+        Self { telemetry: Some(telemetry), ..self }
+    }
+
+    /// Counts a connection as long as what is returned lives.
+    pub(crate) fn connection(&self, http2: bool) -> Option<Active> {
+        self.telemetry.as_ref().map(|telemetry| telemetry.stats.connection(http2))
+    }
+
+    /// Counts a stream as long as what is returned lives.
+    pub(crate) fn stream(&self, http2: bool) -> Option<Active> {
+        self.telemetry.as_ref().map(|telemetry| telemetry.begin(http2))
     }
 
     pub(crate) fn is_http2(&self, stream: &Stream) -> bool {
         stream.state.borrow().protocol == "HTTP/2"
     }
 
-    /// Writes the stream's line to the access log.
-    pub(crate) fn log(&self, _stream: &Stream, _flags: ResponseFlags, _duration: Duration) {}
+    /// Counts a stream that has ended, and writes its line to the access log.
+    pub(crate) fn log(&self, stream: &Stream, flags: ResponseFlags, duration: Duration) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.end(&stream.state.borrow(), flags, duration);
+        }
+    }
 }
 
 /// How long a stream may be held: as long as the least patient of the plugins says.

@@ -107,6 +107,7 @@ pub(crate) async fn serve(
     watch: &Watch,
 ) -> Finished {
     let began = Instant::now();
+    let _counted = manager.stream(manager.is_http2(filtered.stream()));
     let mut exchange = Exchange {
         worker,
         manager,
@@ -131,6 +132,9 @@ pub(crate) async fn serve(
         held: None,
         flags: ResponseFlags::NONE,
     };
+    if end {
+        exchange.note_request_end();
+    }
     exchange.filtered.headers(Direction::Request, end);
     let finished = poll_fn(|cx| exchange.poll(cx, watch)).await;
     exchange.finish(finished);
@@ -457,12 +461,14 @@ impl Exchange<'_> {
                 }
                 Ok(Incoming::Trailers(mut trailers)) => {
                     self.request_ended = true;
+                    self.note_request_end();
                     hygiene::strip_trailers(&mut trailers);
                     self.filtered.stream().state.borrow_mut().request_trailers = trailers;
                     self.filtered.trailers(Direction::Request);
                 }
                 Ok(Incoming::End) => {
                     self.request_ended = true;
+                    self.note_request_end();
                     self.filtered.data(Direction::Request, Bytes::new(), true);
                 }
                 Ok(Incoming::Headers { .. }) => {}
@@ -490,6 +496,10 @@ impl Exchange<'_> {
         Ok(moved)
     }
 
+    fn note_request_end(&self) {
+        self.filtered.stream().state.borrow_mut().request_ended = Some(self.began.elapsed());
+    }
+
     fn count_body(&self, direction: Direction, bytes: &Bytes) {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if let Some(count) = self.filtered.stream().state.borrow_mut().body_bytes.get_mut(direction as usize) {
@@ -507,7 +517,6 @@ impl Exchange<'_> {
             match incoming {
                 Ok(Incoming::Headers { headers, end }) => self.response_headers(headers, end),
                 Ok(Incoming::Data(bytes)) => {
-                    self.count_body(Direction::Response, &bytes);
                     self.filtered.data(Direction::Response, bytes, false);
                 }
                 Ok(Incoming::Trailers(mut trailers)) => {
@@ -543,10 +552,11 @@ impl Exchange<'_> {
         if self.retries > 0 && self.exhausted_on(status, &headers) {
             self.flags = self.flags.and(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         }
-        let elapsed = self.began.elapsed().as_millis();
-        headers.append(b"x-envoy-upstream-service-time", elapsed.to_string().as_bytes());
+        let elapsed = self.began.elapsed();
+        headers.append(b"x-envoy-upstream-service-time", elapsed.as_millis().to_string().as_bytes());
         {
             let mut state = self.filtered.stream().state.borrow_mut();
+            state.response_began = Some(elapsed);
             state.response = headers;
             state.details = "via_upstream".to_owned();
         }
@@ -738,6 +748,7 @@ impl Exchange<'_> {
             }
             Event::Data { bytes, end } => {
                 self.response_ended = end;
+                self.count_body(Direction::Response, &bytes);
                 self.downstream.send_data(bytes, end)
             }
             Event::Trailers => {

@@ -1,6 +1,6 @@
 //! What is counted of listeners and of the requests on them, under Envoy's names.
 
-use crate::telemetry::{ActiveGauge, Counter, Histogram, Registry};
+use crate::telemetry::{ActiveGauge, Counter, Histogram, Registry, ResponseFlags};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -100,14 +100,14 @@ impl HttpStats {
         Active::begin(&self.requests_active)
     }
 
-    /// It has been answered, or cut off (`status` none, or `reset`).
-    pub fn completed(&self, status: Option<u16>, reset: bool, duration: Duration) {
+    /// It has been answered, or cut off.
+    pub fn completed(&self, status: Option<u16>, flags: ResponseFlags, duration: Duration) {
         self.completed.add(1);
         let class = status.and_then(|status| usize::from(status / 100).checked_sub(1));
         if let Some(class) = class.and_then(|class| self.classes.get(class)) {
             class.add(1);
         }
-        if reset {
+        if flags.has(ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION) {
             self.resets.add(1);
         }
         self.time.record(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
@@ -139,15 +139,16 @@ mod tests {
         let _connection = stats.connection(true);
         let (_active, ended) = (stats.request(false), stats.request(true));
         drop(ended);
-        for (status, reset) in [
-            (Some(101), false),
-            (Some(204), false),
-            (Some(503), false),
-            (Some(599), true),
-            (None, true),
-            (Some(7), false),
+        let gone = ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION;
+        for (status, flags) in [
+            (Some(101), ResponseFlags::NONE),
+            (Some(204), ResponseFlags::NONE),
+            (Some(503), ResponseFlags::UPSTREAM_OVERFLOW),
+            (Some(599), gone),
+            (None, gone),
+            (Some(7), ResponseFlags::NONE),
         ] {
-            stats.completed(status, reset, Duration::from_millis(3));
+            stats.completed(status, flags, Duration::from_millis(3));
         }
         let used = StatsQuery { used_only: true, filter: None };
         let wanted = [

@@ -158,8 +158,16 @@ pub struct StreamState {
     pub details: String,
     /// Envoy's response flags as a number.
     pub flags: u64,
-    /// Bytes of the request's body, and of the response's, so far.
+    /// Bytes of the request's body that have come, and of the response's that were sent to the client, so far.
     pub body_bytes: [u64; 2],
+    /// From the start until all of the request had come.
+    pub request_ended: Option<Duration>,
+    /// From the start until the upstream began to answer.
+    pub response_began: Option<Duration>,
+    /// Our end of the connection to the upstream.
+    pub upstream_local: Option<SocketAddr>,
+    /// Why the proxy ended the client's connection, for logs; empty where it did not.
+    pub termination_details: String,
     /// The cluster it goes to.
     pub cluster: String,
     /// The route's name, where one is known.
@@ -193,6 +201,10 @@ impl StreamState {
             details: String::new(),
             flags: 0,
             body_bytes: [0; 2],
+            request_ended: None,
+            response_began: None,
+            upstream_local: None,
+            termination_details: String::new(),
             cluster: String::new(),
             route: String::new(),
             upstream: None,
