@@ -6,7 +6,7 @@ use crate::downstream::Accepted;
 use crate::downstream::tcp_manager::{TcpManager, direction_number};
 use crate::filter_chain::{ClosedBy, ConnectionFate, FilteredConnection};
 use crate::proxy_error::ProxyError;
-use crate::telemetry::ResponseFlags;
+use crate::telemetry::{ResponseFlags, TcpConnectionMetrics};
 use crate::upstream::outlier_detection::Outcome;
 use crate::upstream::{Chosen, Cluster, ConnectFailure, Dialling, Open};
 use crate::wasm::{Direction, Stream, StreamState};
@@ -44,6 +44,9 @@ struct Connection {
     watch: Watch,
     held: Option<Pin<Box<Sleep>>>,
     began: Instant,
+    counted: TcpConnectionMetrics,
+    /// Bytes received and sent that have been counted.
+    told: [u64; 2],
     flags: ResponseFlags,
 }
 
@@ -78,6 +81,7 @@ impl Connection {
         let mut state = StreamState::new(HeaderList::new(), plugins, properties, SystemTime::now());
         state.direction = direction_number(manager.direction);
         state.cluster.clone_from(&manager.config.cluster);
+        let counted = manager.telemetry.begin(&state);
         let stream = Stream::new(state);
         let mut filtered = (plugins > 0).then(|| FilteredConnection::new(manager.chain.clone(), stream.clone()));
         if let Some(filtered) = &mut filtered {
@@ -96,6 +100,8 @@ impl Connection {
             watch,
             held: None,
             began: Instant::now(),
+            counted,
+            told: [0; 2],
             flags: ResponseFlags::NONE,
         }
     }
@@ -125,8 +131,18 @@ impl Connection {
             }
             self.watch.heard();
         }
+        self.count_bytes();
         self.arm_held(cx);
         Poll::Pending
+    }
+
+    /// Counts what has been received and sent since: connections may last for days.
+    fn count_bytes(&mut self) {
+        let [received, sent] = std::mem::replace(&mut self.told, [self.downstream.received, self.downstream.sent]);
+        if self.told != [received, sent] {
+            self.counted.received(self.downstream.received.saturating_sub(received));
+            self.counted.sent(self.downstream.sent.saturating_sub(sent));
+        }
     }
 
     fn timed_out(&mut self, cx: &mut Context<'_>) -> Option<ProxyError> {
@@ -283,7 +299,9 @@ impl Connection {
             Ending::Closed => self.flush().await,
             Ending::Cut => self.downstream.cut(),
         }
-        let Self { manager, stream, filtered, downstream, flags, began, .. } = self;
+        self.count_bytes();
+        let Self { manager, stream, filtered, downstream, mut counted, flags, began, .. } = self;
+        counted.flags = flags;
         let closed_by = match ending {
             Ending::Complete => downstream.closed_by,
             Ending::Cut if downstream.is_broken() => ClosedBy::Remote,
@@ -297,7 +315,7 @@ impl Connection {
             state.flags = u64::from(flags.bits());
         }
         drop(downstream);
-        manager.log(&stream, flags, duration);
+        manager.telemetry.end(&stream.state.borrow(), flags, duration);
         if let Some(filtered) = filtered {
             filtered.finish(closed_by);
         }

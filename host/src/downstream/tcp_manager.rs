@@ -2,9 +2,8 @@
 
 use crate::downstream::http_manager::pause_limit;
 use crate::filter_chain::FilterChain;
-use crate::telemetry::ResponseFlags;
+use crate::telemetry::TcpTelemetry;
 use crate::upstream::ClusterSet;
-use crate::wasm::Stream;
 use compiler::snapshot::{Direction, TcpProxy};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ pub(crate) struct TcpManager {
     pub(crate) pause_limit: Duration,
     /// Endpoints that are tried (Envoy's `max_connect_attempts`).
     pub(crate) connect_attempts: usize,
+    pub(crate) telemetry: TcpTelemetry,
 }
 
 impl TcpManager {
@@ -27,13 +27,11 @@ impl TcpManager {
         direction: Direction,
         chain: Rc<FilterChain>,
         clusters: Rc<ClusterSet>,
+        telemetry: TcpTelemetry,
     ) -> Self {
         let pause_limit = pause_limit(&chain);
-        Self { config, direction, chain, clusters, pause_limit, connect_attempts: 1 }
+        Self { config, direction, chain, clusters, pause_limit, connect_attempts: 1, telemetry }
     }
-
-    /// Writes the connection's line to the access log, and counts it.
-    pub(crate) fn log(&self, _stream: &Stream, _flags: ResponseFlags, _duration: Duration) {}
 }
 
 /// A direction as the attribute `xds.listener_direction` has it.

@@ -6,7 +6,7 @@ mod http_call;
 mod outgoing;
 
 use crate::app::GuestLog;
-use crate::telemetry::Registry;
+use crate::telemetry::{self, Registry};
 use crate::upstream::{Cluster, ClusterSet};
 use crate::wasm::{GrpcCall, GrpcEvent, HttpCall, HttpCallResponse, LocalFuture, LogLevel, QueueReady, Services};
 use crate::worker::Worker;
@@ -15,7 +15,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tracing::Level;
 
 /// The services of one worker. They outlive snapshots: a plugin that is kept calls the clusters of the newest.
 pub(crate) struct WorkerServices {
@@ -70,24 +69,13 @@ impl Services for WorkerServices {
     }
 
     fn log_level(&self) -> LogLevel {
-        match () {
-            () if tracing::enabled!(target: "wasm", Level::TRACE) => LogLevel::Trace,
-            () if tracing::enabled!(target: "wasm", Level::DEBUG) => LogLevel::Debug,
-            () if tracing::enabled!(target: "wasm", Level::INFO) => LogLevel::Info,
-            () if tracing::enabled!(target: "wasm", Level::WARN) => LogLevel::Warn,
-            () if tracing::enabled!(target: "wasm", Level::ERROR) => LogLevel::Error,
-            () => LogLevel::Critical,
-        }
+        if self.guest_log.is_some() { LogLevel::Info } else { telemetry::guest_log_level() }
     }
 
     fn log(&self, level: LogLevel, plugin: &str, line: &str) {
-        match level {
-            LogLevel::Trace => tracing::trace!(target: "wasm", plugin, "{line}"),
-            LogLevel::Debug => tracing::debug!(target: "wasm", plugin, "{line}"),
-            LogLevel::Info => tracing::info!(target: "wasm", plugin, "{line}"),
-            LogLevel::Warn => tracing::warn!(target: "wasm", plugin, "{line}"),
-            LogLevel::Error => tracing::error!(target: "wasm", plugin, "{line}"),
-            LogLevel::Critical => tracing::error!(target: "wasm", plugin, critical = true, "{line}"),
+        match &self.guest_log {
+            Some(log) => log(level, plugin, line),
+            None => telemetry::log_guest(level, plugin, line),
         }
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::filter_chain::FilterChain;
 use crate::filter_chain::test_plugin::{GuestText, TestHost, connection_properties, run};
-use crate::telemetry::Registry;
+use crate::telemetry::{Registry, Reporter, TcpMetrics, TcpTelemetry};
 use crate::upstream::circuit_breakers::Resource;
 use crate::upstream::{ClusterSet, SharedCluster};
 use crate::wasm::Plugin;
@@ -36,7 +36,11 @@ impl Proxy {
         let config: snapshot::TcpProxy =
             serde_json::from_value(json!({ "cluster": "c", "idleTimeout": "2s" })).unwrap();
         let chain = Rc::new(FilterChain::new(plugins));
-        let manager = TcpManager::new(Arc::new(config), snapshot::Direction::Outbound, chain, Rc::new(clusters));
+        let direction = snapshot::Direction::Outbound;
+        let reporter = Reporter { direction, workload: Arc::default(), service: None };
+        let metrics = TcpMetrics::new(Registry::default(), reporter);
+        let telemetry = TcpTelemetry { metrics, access_log: None };
+        let manager = TcpManager::new(Arc::new(config), direction, chain, Rc::new(clusters), telemetry);
         Self { worker: Worker::new(1), manager: Rc::new(manager), cluster }
     }
 
