@@ -28,7 +28,8 @@ pub(crate) struct WorkerServices {
 }
 
 impl WorkerServices {
-    /// Services without a cluster yet. Plugins can use them from their first callback on.
+    /// Services without a cluster yet. Plugins can use them from their first callback on. `guest_log` gets what they
+    /// say, from INFO on, in place of the process's log.
     pub(crate) fn new(
         worker: Rc<Worker>,
         registry: Registry,
@@ -71,6 +72,7 @@ impl Services for WorkerServices {
 
     fn log_level(&self) -> LogLevel {
         match () {
+            () if self.guest_log.is_some() => LogLevel::Info,
             () if tracing::enabled!(target: "wasm", Level::TRACE) => LogLevel::Trace,
             () if tracing::enabled!(target: "wasm", Level::DEBUG) => LogLevel::Debug,
             () if tracing::enabled!(target: "wasm", Level::INFO) => LogLevel::Info,
@@ -81,6 +83,9 @@ impl Services for WorkerServices {
     }
 
     fn log(&self, level: LogLevel, plugin: &str, line: &str) {
+        if let Some(log) = &self.guest_log {
+            return log(level, plugin, line);
+        }
         match level {
             LogLevel::Trace => tracing::trace!(target: "wasm", plugin, "{line}"),
             LogLevel::Debug => tracing::debug!(target: "wasm", plugin, "{line}"),

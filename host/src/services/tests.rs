@@ -111,6 +111,19 @@ fn clocks_and_chance() {
     });
 }
 
+#[test]
+fn a_log_for_guests() {
+    let lines: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let kept = lines.clone();
+    let log: GuestLog = Arc::new(move |level, plugin: &str, line: &str| {
+        kept.lock().unwrap().push(format!("{level:?} {plugin} {line}"));
+    });
+    let services = WorkerServices::new(Worker::new(1), Registry::default(), unbounded_channel().0, Some(log));
+    assert_eq!(services.log_level(), LogLevel::Info);
+    services.log(LogLevel::Warn, "p", "careful");
+    assert_eq!(*lines.lock().unwrap(), ["Warn p careful"]);
+}
+
 /// What a guest says is an event of the target `wasm` with the plugin's name.
 mod logs {
     use super::*;
