@@ -91,7 +91,7 @@ impl<E: Engine + Send + 'static> Groups<E> {
             return Ok(excepted(located, E::NAME, Box::new(move || report(E::refuses(&own)))));
         }
         let group = self.group(located)?;
-        if !located.case.except.contains_key(E::NAME) {
+        if exception(located, E::NAME).is_none() {
             let mut group = group.lock().map_err(|_| "another test panicked")?;
             group.cases.push(own.clone());
             group.left += 1;
@@ -139,10 +139,16 @@ pub(crate) fn trials(engines: &Engines) -> Result<Vec<Trial>, String> {
 
 type Run = Box<dyn FnOnce() -> Result<(), Failed> + Send>;
 
+/// Why an engine does not run a case: `live` stands for every proxy that runs as itself.
+fn exception<'l>(located: &'l Located, engine: &str) -> Option<&'l String> {
+    let except = &located.case.except;
+    except.get(engine).or_else(|| except.get("live").filter(|_| engine != "native"))
+}
+
 /// A test, or one that says why an engine does not run the case.
 fn excepted(located: &Located, engine: &str, run: Run) -> Trial {
     let name = format!("{}::{engine}", located.id);
-    match located.case.except.get(engine) {
+    match exception(located, engine) {
         Some(reason) => Trial::test(format!("{name} (not here: {reason})"), || Ok(())).with_ignored_flag(true),
         None => Trial::test(name, run),
     }

@@ -6,9 +6,9 @@ use crate::live::{LiveProxy, Surroundings, wait_until};
 use crate::{envoy_bootstrap, tools};
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// An Envoy with the listeners of some cases.
@@ -32,15 +32,10 @@ impl Envoy {
     /// When Envoy is not to be had, or does not start: then with what it logged.
     pub fn start(cases: &[&Located]) -> Result<Self, String> {
         let surroundings = Surroundings::start(cases)?;
-        let mut ports = free_ports(cases.len() + 1)?.into_iter();
-        let admin = ports.next().ok_or("no port is free")?;
-        let placed: Vec<_> = cases.iter().copied().zip(ports).collect();
-        let bootstrap = envoy_bootstrap::bootstrap(&placed, &surroundings.clusters(cases), admin)?;
-        let (child, log) = spawn(&bootstrap.to_string(), &format!("{admin}"))?;
-        let ports = placed.iter().map(|(case, port)| (case.id.clone(), *port)).collect();
-        let mut envoy = Self { process: Process { child, admin, log }, ports, surroundings };
-        envoy.process.wait_until_ready()?;
-        Ok(envoy)
+        let bootstrap = envoy_bootstrap::bootstrap(cases, &surroundings.clusters(cases))?;
+        let process = Process::start(&bootstrap.to_string())?;
+        let ports = process.ports()?;
+        Ok(Self { process, ports, surroundings })
     }
 
     /// Everything that is not as a case expects.
@@ -53,17 +48,52 @@ impl Envoy {
 }
 
 impl Process {
-    fn wait_until_ready(&mut self) -> Result<(), String> {
+    /// Starts Envoy with a bootstrap, and waits until it is ready. It chooses its ports itself: any that were free
+    /// before could be another's by now.
+    fn start(bootstrap: &str) -> Result<Self, String> {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let directory = tools::target_directory().join("envoy");
+        let at = |error: std::io::Error| format!("{}: {error}", directory.display());
+        fs::create_dir_all(&directory).map_err(at)?;
+        let [file, log, address] = ["json", "log", "admin"].map(|kind| directory.join(format!("{name}.{kind}")));
+        fs::write(&file, bootstrap).map_err(at)?;
+        let mut command = Command::new(tools::envoy()?);
+        // Without hot restart: with it Envoy ends as soon as the thread that started it does.
+        command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
+        command.args(["--component-log-level", "wasm:info", "--admin-address-path"]).arg(&address);
+        command.arg("-c").arg(&file);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).map_err(at)?);
+        let child = command.spawn().map_err(at)?;
+        let mut process = Self { child, admin: 0, log };
+        process.wait_until_ready(&address)?;
+        Ok(process)
+    }
+
+    fn wait_until_ready(&mut self, address: &Path) -> Result<(), String> {
         let mut ended = None;
         let ready = wait_until(Duration::from_secs(60), || {
             ended = self.child.try_wait().ok().flatten();
-            ended.is_some() || self.get("/ready").is_ok_and(|answer| answer.contains("LIVE"))
+            let admin =
+                fs::read_to_string(address).ok().and_then(|admin| admin.rsplit(':').next()?.trim().parse().ok());
+            self.admin = admin.unwrap_or(0);
+            ended.is_some() || (self.admin != 0 && self.get("/ready").is_ok_and(|answer| answer.contains("LIVE")))
         });
         match ended {
             Some(status) => Err(format!("Envoy ended with {status}:\n{}", complaints(&self.log))),
             None if ready => Ok(()),
             None => Err(format!("Envoy is not ready after a minute:\n{}", complaints(&self.log))),
         }
+    }
+
+    /// The port of each listener.
+    fn ports(&self) -> Result<BTreeMap<String, u16>, String> {
+        let listeners = self.get("/listeners")?;
+        let ports = listeners.lines().filter_map(|line| {
+            let (name, address) = line.rsplit_once("::")?;
+            Some((name.to_owned(), address.rsplit(':').next()?.parse().ok()?))
+        });
+        Ok(ports.collect())
     }
 
     /// An answer of the admin interface.
@@ -116,29 +146,6 @@ pub fn refuses(located: &Located) -> Vec<String> {
             missing.map(|path| format!("the log names no fault at {path}:\n{log}")).collect()
         }
     }
-}
-
-/// Ports that are free, each another: all are held until the last is found.
-fn free_ports(count: usize) -> Result<Vec<u16>, String> {
-    let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    let listeners = listeners.map_err(|error| error.to_string())?;
-    listeners.iter().map(|listener| listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string())).collect()
-}
-
-/// Starts Envoy with a bootstrap.
-fn spawn(bootstrap: &str, name: &str) -> Result<(Child, PathBuf), String> {
-    let binary = tools::envoy()?;
-    let directory = tools::target_directory().join("envoy");
-    let at = |error: std::io::Error| format!("{}: {error}", directory.display());
-    fs::create_dir_all(&directory).map_err(at)?;
-    let (file, log) = (directory.join(format!("{name}.json")), directory.join(format!("{name}.log")));
-    fs::write(&file, bootstrap).map_err(at)?;
-    let mut command = Command::new(binary);
-    // Without hot restart: with it Envoy ends as soon as the thread that started it does.
-    command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
-    command.args(["--component-log-level", "wasm:info", "-c"]).arg(&file);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).map_err(at)?);
-    Ok((command.spawn().map_err(at)?, log))
 }
 
 /// The lines of a log that say why Envoy did not start.

@@ -1,12 +1,15 @@
 //! The host engine: our own proxy, in process, with a listener for each case.
 
-use crate::case_file::{Located, Plugin};
+use crate::case_file::{Located, Plugin, Upstream};
+use crate::envoy_bootstrap::encoded_metadata;
 use crate::live::{LiveProxy, Surroundings};
 use crate::{certs, tools};
 use compiler::snapshot::{Module, Snapshot};
 use host::{Options, Proxy};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Our proxy with the listeners of some cases.
@@ -56,7 +59,7 @@ impl Host {
     /// Everything that is not as a case expects.
     pub fn run(&mut self, located: &Located) -> Vec<String> {
         match self.running.proxy.address(&located.id) {
-            Some(address) => self.surroundings.run(&self.running, address.port(), located),
+            Some(address) => self.surroundings.run(&self.running, address.port(), &without_control(located)),
             None => vec!["the case has no listener".into()],
         }
     }
@@ -100,6 +103,26 @@ pub fn refuses(located: &Located) -> Vec<String> {
     }
 }
 
+/// The case, with the headers by which filters steer the proxy expected nowhere: it obeys them, and no upstream sees
+/// them.
+fn without_control(located: &Located) -> Located {
+    let mut located = located.clone();
+    for request in &mut located.case.requests {
+        let Some(Upstream::Reached(reached)) = &mut request.expect.upstream else { continue };
+        let control = reached.headers.iter_mut().filter(|(name, _)| is_control(name));
+        control.for_each(|(_, values)| *values = None);
+    }
+    located
+}
+
+fn is_control(name: &str) -> bool {
+    let own = name.starts_with("x-outrigger-") || name.starts_with("x-envoy-upstream-rq-");
+    own || matches!(
+        name,
+        "x-envoy-max-retries" | "x-envoy-retry-on" | "x-envoy-retry-grpc-on" | "x-envoy-retriable-status-codes"
+    )
+}
+
 fn snapshot(cases: &[&Located], clusters: &BTreeMap<String, (u16, bool)>) -> Result<Snapshot, String> {
     let listeners: Result<Vec<Value>, String> = cases.iter().map(|located| listener(located)).collect();
     let clusters = clusters.iter().map(|(name, (port, http2))| {
@@ -115,6 +138,9 @@ fn snapshot(cases: &[&Located], clusters: &BTreeMap<String, (u16, bool)>) -> Res
     let mut snapshot: Snapshot = serde_json::from_value(document).map_err(|error| error.to_string())?;
     for plugin in cases.iter().flat_map(|located| &located.plugins) {
         snapshot.modules.insert(plugin.module.clone(), Module::Embedded(plugin.module.clone()));
+    }
+    for located in cases.iter().filter(|located| !located.case.metadata.is_empty()) {
+        snapshot.modules.insert(metadata_module(located), Module::File(write_metadata(located)?));
     }
     Ok(snapshot)
 }
@@ -146,11 +172,14 @@ fn listener(located: &Located) -> Result<Value, String> {
 /// they are about is the filters.
 fn connection_manager(located: &Located) -> Value {
     let plugins = located.plugins.iter().enumerate();
+    let plugins = plugins.map(|(i, config)| plugin(config, &format!("{}/{i}", located.id)));
+    let metadata = (!located.case.metadata.is_empty())
+        .then(|| json!({"name": metadata_module(located), "module": metadata_module(located)}));
     json!({
         "destination": {"clusterHeader": {"name": "x-outrigger-cluster", "default": "upstream"}},
         "useRemoteAddress": located.case.use_remote_address,
         "limits": {"headerBytes": 8 << 20, "headerFields": 4000},
-        "plugins": plugins.map(|(i, config)| plugin(config, &format!("{}/{i}", located.id))).collect::<Vec<_>>(),
+        "plugins": metadata.into_iter().chain(plugins).collect::<Vec<_>>(),
     })
 }
 
@@ -163,4 +192,33 @@ fn plugin(plugin: &Plugin, name: &str) -> Value {
         "vmId": plugin.module,
         "configuration": plugin.configuration,
     })
+}
+
+/// The name of the module that stands for the filters that would have left a case's metadata.
+fn metadata_module(located: &Located) -> String {
+    format!("metadata of {}", located.id)
+}
+
+/// Writes a module that does nothing but leave a case's dynamic metadata, as a property.
+fn write_metadata(located: &Located) -> Result<PathBuf, String> {
+    let encoded = encoded_metadata(&located.case.metadata);
+    let data: String = encoded.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let text = format!(
+        r#"(module
+            (import "env" "proxy_set_property" (func $set (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 16) "metadata")
+            (data (i32.const 64) "{data}")
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 0))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (drop (call $set (i32.const 16) (i32.const 8) (i32.const 64) (i32.const {size})))
+                (i32.const 0)))"#,
+        size = encoded.len()
+    );
+    let module = wat::parse_str(text).map_err(|error| error.to_string())?;
+    let folder = tools::target_directory().join("case-modules");
+    let file = folder.join(format!("{}.wasm", located.id.replace("::", "-")));
+    fs::create_dir_all(&folder).and_then(|()| fs::write(&file, module)).map_err(|error| error.to_string())?;
+    Ok(file)
 }

@@ -273,6 +273,9 @@ impl Exchange<'_> {
                 let destination = &self.manager.config.destination;
                 let route = Route::of(headers, destination, &self.manager.clusters, &self.manager.retry);
                 strip_control(headers, destination);
+                if let Ok(route) = &route {
+                    route.tell_upstream(headers);
+                }
                 route.and_then(|route| match validate::request(headers, &self.manager.after_filters) {
                     Ok(()) => Ok(route),
                     Err(_) => Err(ProxyError::InvalidRequest),
