@@ -3,7 +3,7 @@
 use crate::Faults;
 use crate::downstream::bind;
 use crate::generation::{Generation, ModuleCache, Workshop};
-use crate::telemetry::Registry;
+use crate::telemetry::{LogWriter, Registry};
 use crate::upstream::circuit_breakers::Resource;
 use crate::wasm::{LogLevel, SharedState, WasmEngine};
 use crate::worker::{self, Command, Setup, Sockets, WorkerHandle};
@@ -21,6 +21,10 @@ pub struct Options {
     pub module_cache: Option<PathBuf>,
     /// Where the log lines of plugins go; none: the log of the process.
     pub guest_log: Option<GuestLog>,
+    /// Where metrics are kept.
+    pub registry: Registry,
+    /// Writes access logs; none: one of the proxy's own.
+    pub log_writer: Option<LogWriter>,
 }
 
 /// Takes a plugin's log line: level, plugin, text.
@@ -70,9 +74,13 @@ impl Proxy {
         let engine = WasmEngine::new(options.module_cache).map_err(Faults::one)?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let count = workers.unwrap_or(cpus).max(1);
-        let registry = Registry::default();
-        let guest_log = options.guest_log;
-        let setup = Setup { registry: registry.clone(), shared: Arc::new(SharedState::default()), guest_log };
+        let Options { guest_log, registry, .. } = options;
+        let log_writer = match options.log_writer {
+            Some(writer) => writer,
+            None => LogWriter::start(&registry).map_err(|error| Faults::one(format!("no thread for logs: {error}")))?,
+        };
+        let shared = Arc::new(SharedState::default());
+        let setup = Setup { registry: registry.clone(), shared, guest_log, log_writer };
         let workers: Result<Vec<_>, _> = (0..count).map(|number| worker::spawn(number, setup.clone())).collect();
         let workers = workers.map_err(|error| Faults::one(format!("no thread for a worker: {error}")))?;
         let state = Mutex::new(State { generation: None, addresses: HashMap::new(), refused: None });

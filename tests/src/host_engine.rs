@@ -34,6 +34,7 @@ impl Log {
         Options {
             module_cache: Some(tools::target_directory().join("modules-compiled")),
             guest_log: Some(Arc::new(move |_, _: &str, line: &str| log.lines().push(line.to_owned()))),
+            ..Options::default()
         }
     }
 }

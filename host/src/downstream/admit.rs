@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// The filter chains of a listener, ready to choose from. Shared by the workers.
 pub(crate) struct ListenerChains {
+    listener: String,
     matcher: FilterChainMatcher,
     /// TLS of each chain that has it.
     tls: Vec<Option<ServerTls>>,
@@ -93,19 +94,19 @@ impl ListenerChains {
     /// # Errors
     /// Every fault.
     pub(crate) fn new(listener: &Listener) -> Result<Self, Vec<String>> {
+        let name = &listener.name;
         let mut faults = Vec::new();
         let matcher = FilterChainMatcher::new(&listener.filter_chains);
         let matcher = matcher.map_err(|found| faults.extend(found)).ok();
         let mut tls = Vec::new();
         for (index, chain) in listener.filter_chains.iter().enumerate() {
             let made = chain.transport_socket.as_ref().map(ServerTls::new).transpose();
-            let found = made.as_ref().err().into_iter().flatten();
-            faults.extend(found.map(|fault| format!("filterChains[{index}].transportSocket.{fault}")));
+            faults.extend(of_chain(index, made.as_ref().err()));
             tls.push(made.ok().flatten());
         }
         match matcher {
-            Some(matcher) if faults.is_empty() => Ok(Self { matcher, tls }),
-            _ => Err(faults.into_iter().map(|fault| format!("listener {:?} {fault}", listener.name)).collect()),
+            Some(matcher) if faults.is_empty() => Ok(Self { listener: name.clone(), matcher, tls }),
+            _ => Err(of_listener(name, faults)),
         }
     }
 
@@ -113,13 +114,13 @@ impl ListenerChains {
     ///
     /// # Errors
     /// Every fault. Chains without one have their new certificates all the same.
-    pub(crate) fn reload(&self) -> Result<(), Vec<String>> {
+    pub(crate) fn reload_certificates(&self) -> Result<(), Vec<String>> {
         let mut faults = Vec::new();
         for (index, tls) in self.tls.iter().enumerate() {
-            let found = tls.as_ref().map_or(Ok(()), ServerTls::reload).err().into_iter().flatten();
-            faults.extend(found.map(|fault| format!("filterChains[{index}].transportSocket.{fault}")));
+            let reloaded = tls.as_ref().map_or(Ok(()), ServerTls::reload);
+            faults.extend(of_chain(index, reloaded.as_ref().err()));
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        if faults.is_empty() { Ok(()) } else { Err(of_listener(&self.listener, faults)) }
     }
 
     /// Finds the chain for a connection and goes through its handshake, if it has one. `peer`: the other end;
@@ -220,6 +221,15 @@ impl<I> Rewinding<I> {
     }
 }
 
+fn of_chain(index: usize, faults: Option<&Vec<String>>) -> impl Iterator<Item = String> {
+    let faults = faults.into_iter().flatten();
+    faults.map(move |fault| format!("filterChains[{index}].transportSocket.{fault}"))
+}
+
+fn of_listener(name: &str, faults: Vec<String>) -> Vec<String> {
+    faults.into_iter().map(|fault| format!("listener {name:?} {fault}")).collect()
+}
+
 fn rejected(reason: Rejection, server_name: &str) -> Rejected {
     Rejected { reason, requested_server_name: server_name.to_owned() }
 }
@@ -248,3 +258,6 @@ fn admitted_secured<I: Io + 'static>(chain: usize, secured: Secured<I>, name: St
     properties.local = Some(local);
     admitted
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,3 +199,156 @@ impl Sources {
         range.map(|(_, index)| *index).or(self.any)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn chains(matches: Value) -> Vec<FilterChain> {
+        let chain = |wanted: &Value| {
+            json!({
+                "filterChainMatch": wanted,
+                "networkFilter": {"tcpProxy": {"cluster": "c"}},
+            })
+        };
+        let chains: Vec<Value> = matches.as_array().unwrap().iter().map(chain).collect();
+        serde_json::from_value(chains.into()).unwrap()
+    }
+
+    fn matcher(matches: Value) -> FilterChainMatcher {
+        FilterChainMatcher::new(&chains(matches)).unwrap()
+    }
+
+    fn faults(matches: Value) -> Vec<String> {
+        FilterChainMatcher::new(&chains(matches)).unwrap_err()
+    }
+
+    /// A TLS connection from 127.0.0.1 to port 80.
+    fn tls<'a>(name: &'a str, protocols: &'a [&'a [u8]]) -> Facts<'a> {
+        Facts {
+            destination_port: 80,
+            source: [127, 0, 0, 1].into(),
+            server_name: Some(name).filter(|name| !name.is_empty()),
+            transport_protocol: TransportProtocol::Tls,
+            application_protocols: protocols,
+        }
+    }
+
+    fn raw(destination_port: u16, source: &str) -> Facts<'static> {
+        let source = source.parse().unwrap();
+        let transport_protocol = TransportProtocol::RawBuffer;
+        Facts { destination_port, source, server_name: None, transport_protocol, application_protocols: &[] }
+    }
+
+    /// What stock Envoy 1.40 does with these chains and connections.
+    #[test]
+    fn as_envoy_chooses() {
+        let matcher = matcher(json!([
+            {"serverNames": ["a.example"], "applicationProtocols": ["h2"]},
+            {},
+            {"serverNames": ["c.example"], "sourcePrefixRanges": ["10.0.0.0/8"]},
+            {"serverNames": ["*.w.example"]},
+            {"serverNames": ["*.x.w.example"], "transportProtocol": "rawBuffer"},
+            {"transportProtocol": "rawBuffer"},
+            {"applicationProtocols": ["http/1.1"]},
+            {"serverNames": ["d.example"], "applicationProtocols": ["h2"]},
+            {"serverNames": ["d.example"], "applicationProtocols": ["http/1.1"]},
+        ]));
+        type Protocols = &'static [&'static [u8]];
+        let (h2, both, http1): (Protocols, Protocols, Protocols) = (&[b"h2"], &[b"h2", b"http/1.1"], &[b"http/1.1"]);
+        let rows: &[(&str, Protocols, Option<usize>)] = &[
+            ("a.example", both, Some(0)),
+            ("a.example", &[], None),
+            ("a.example", http1, None),
+            ("b.example", &[], Some(1)),
+            ("b.example", h2, Some(1)),
+            ("b.example", http1, Some(6)),
+            ("b.example", both, Some(6)),
+            ("", &[], Some(1)),
+            ("c.example", &[], None),
+            ("w.example", &[], Some(1)),
+            ("q.w.example", &[], Some(3)),
+            ("q.r.w.example", &[], Some(3)),
+            ("q.x.w.example", &[], None),
+            ("d.example", both, Some(7)),
+            ("d.example", http1, Some(8)),
+        ];
+        for (name, protocols, expected) in rows {
+            assert_eq!(matcher.find(&tls(name, protocols)), *expected, "{name} {protocols:?}");
+        }
+        assert_eq!(matcher.find(&raw(80, "127.0.0.1")), Some(5));
+        let from_within = Facts { source: [10, 1, 2, 3].into(), ..tls("c.example", &[]) };
+        assert_eq!(matcher.find(&from_within), Some(2));
+    }
+
+    #[test]
+    fn ports_first_then_sources_last() {
+        let matcher = matcher(json!([
+            {"destinationPort": 8080, "sourcePrefixRanges": ["10.0.0.0/8", "fd00::/8"]},
+            {"destinationPort": 8080, "sourcePrefixRanges": ["10.1.0.0/16"]},
+            {"sourcePrefixRanges": ["192.168.0.0/16"]},
+            {},
+        ]));
+        for (port, source, expected) in [
+            (8080, "10.2.0.1", Some(0)),
+            (8080, "10.1.0.1", Some(1)),
+            (8080, "fd00::1", Some(0)),
+            (8080, "192.168.0.1", None),
+            (80, "192.168.0.1", Some(2)),
+            (80, "10.1.0.1", Some(3)),
+        ] {
+            assert_eq!(matcher.find(&raw(port, source)), expected, "{port} {source}");
+        }
+    }
+
+    #[test]
+    fn first_bytes_are_wanted_only_where_they_matter() {
+        let mut chains = chains(json!([
+            {"destinationPort": 1},
+            {"destinationPort": 2, "transportProtocol": "tls"},
+            {"destinationPort": 2, "transportProtocol": "rawBuffer"},
+            {"destinationPort": 3, "serverNames": ["a.example"]},
+            {"destinationPort": 4, "applicationProtocols": ["h2"], "sourcePrefixRanges": ["10.0.0.0/8"]},
+            {"destinationPort": 4, "sourcePrefixRanges": ["192.168.0.0/16"]},
+            {"destinationPort": 5},
+        ]));
+        let tls = json!({"certificates": []});
+        chains[6].transport_socket = Some(serde_json::from_value(tls).unwrap());
+        let matcher = FilterChainMatcher::new(&chains).unwrap();
+        for (port, source, expected) in [
+            (1, "10.0.0.1", false),
+            (2, "10.0.0.1", true),
+            (3, "10.0.0.1", true),
+            (4, "10.0.0.1", true),
+            (4, "192.168.0.1", false),
+            (5, "10.0.0.1", true),
+            (6, "10.0.0.1", false),
+        ] {
+            assert_eq!(matcher.needs_first_bytes(port, source.parse().unwrap()), expected, "{port} {source}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_matched() {
+        let faults_of = faults(json!([
+            {"serverNames": ["*", "a.*.example", "*w.example", "*.", ".example", ""]},
+            {"serverNames": ["A.example"]},
+            {"serverNames": ["b.example", "a.example"]},
+            {"sourcePrefixRanges": ["10.1.2.3/8"]},
+            {"sourcePrefixRanges": ["10.0.0.0/8"]},
+        ]));
+        assert_eq!(faults_of.len(), 8, "{faults_of:?}");
+        assert_eq!(
+            faults_of[0],
+            "filterChains[0].filterChainMatch.serverNames: \"*\" is neither a name nor `*.` and a name"
+        );
+        assert_eq!(
+            faults_of[6],
+            "filterChains[2].filterChainMatch: filterChains[1] takes some of the same connections"
+        );
+        assert!(faults_of[7].contains("filterChains[4]") && faults_of[7].contains("filterChains[3]"));
+        let twice = json!([{"serverNames": ["a.example", "a.example"], "applicationProtocols": ["h2", "h2"]}]);
+        assert_eq!(matcher(twice).find(&tls("a.example", &[b"h2"])), Some(0));
+    }
+}

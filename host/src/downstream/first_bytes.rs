@@ -40,6 +40,15 @@ fn guess(bytes: &[u8]) -> Guess {
     }
 }
 
+/// The fatal alert of that name.
+const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
+
+/// Whether the version in a ClientHello is one of before TLS 1.2. Such a client may also lack what rustls looks for
+/// first.
+fn is_older_than_tls12(hello: &[u8]) -> bool {
+    matches!(hello.get(9..11), Some([3, 0..=2]))
+}
+
 /// Reads until it is known. Ends early only with the connection; whoever calls it bounds the time.
 pub(crate) async fn read_opening<I: Io>(io: &mut I, read: &mut BytesMut) -> Result<Opening, TlsError> {
     let mut acceptor = Acceptor::default();
@@ -82,10 +91,16 @@ async fn hello<I: Io>(
             Ok(accepted) => return Ok(accepted),
             Err((error, mut alert)) => {
                 let mut told = Vec::new();
+                let old = is_older_than_tls12(read);
+                if old {
+                    told.extend(PROTOCOL_VERSION);
+                } else {
+                    // Writing to a list cannot fail.
+                    let _ = alert.write_all(&mut told);
+                }
                 // Whether it hears does not matter any more.
-                let _ = alert.write_all(&mut told);
                 let _ = io.write_all(&told).await;
-                return Err(TlsError::from(&error));
+                return Err(if old { TlsError::NoCommonVersion } else { TlsError::from(&error) });
             }
         }
         if taken == 0 {

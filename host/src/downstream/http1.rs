@@ -3,7 +3,7 @@
 use crate::downstream::http_manager::HttpManager;
 use crate::downstream::live_chain::{Draining, LiveChain};
 use crate::downstream::prepare::prepare;
-use crate::filter_chain::{FilteredStream, to_events};
+use crate::filter_chain::to_events;
 use crate::http::http1::body::BodyDecoder;
 use crate::http::http1::encode;
 use crate::http::http1::head::{Framing, RequestHead, parse_request};
@@ -128,14 +128,12 @@ async fn serve_one(
             return Next::Linger;
         }
     };
-    let mut state = StreamState::new(head.headers, manager.chain.plugins().len(), properties, SystemTime::now());
-    state.protocol = "HTTP/1.1";
-    let head_request = state.request.get(":method") == Some(b"HEAD");
+    let head_request = head.headers.get(":method") == Some(b"HEAD");
+    let filtered = manager.begin(head.headers, properties, "HTTP/1.1");
     let tunnelled = head.connect || upgrade.is_some();
     let framing = if tunnelled { Framing::UntilClose } else { head.framing };
     let body = BodyDecoder::new(framing, manager.limits);
     let end = body.is_done();
-    let filtered = FilteredStream::new(manager.chain.clone(), Stream::new(state));
     let mut client = Client {
         draining: &chain.draining,
         io,
@@ -153,7 +151,7 @@ async fn serve_one(
     match finished {
         Finished::Reset => Next::Drop,
         Finished::Complete if client.tunnel => Next::Drop,
-        Finished::Complete => client.after_response().await,
+        Finished::Complete => client.after_response(),
     }
 }
 
@@ -238,7 +236,7 @@ struct Client<'c> {
 
 impl Client<'_> {
     /// What becomes of the connection: kept when both messages are whole, a little of the request being read over.
-    async fn after_response(mut self) -> Next {
+    fn after_response(self) -> Next {
         if !self.keep_alive || !self.response_whole {
             return Next::Linger;
         }

@@ -3,7 +3,7 @@
 use crate::downstream::http_manager::HttpManager;
 use crate::downstream::live_chain::LiveChain;
 use crate::downstream::prepare::prepare;
-use crate::filter_chain::{FilteredStream, to_events};
+use crate::filter_chain::to_events;
 use crate::http::refused::Refused;
 use crate::http::{
     Http1Io, Http2Receive, Http2Send, Incoming, Peer, PeerError, Rewound, error_of, request_headers, to_response,
@@ -145,12 +145,9 @@ async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendR
     });
     let finished = match prepared {
         Ok((headers, properties)) => {
-            let slots = manager.chain.plugins().len();
-            let mut state = StreamState::new(headers, slots, properties, SystemTime::now());
-            state.protocol = "HTTP/2";
-            let head_request = state.request.get(":method") == Some(b"HEAD");
-            let connect = state.request.get(":method") == Some(b"CONNECT");
-            let filtered = FilteredStream::new(manager.chain.clone(), Stream::new(state));
+            let head_request = headers.get(":method") == Some(b"HEAD");
+            let connect = headers.get(":method") == Some(b"CONNECT");
+            let filtered = manager.begin(headers, properties, "HTTP/2");
             let receive = Http2Receive::new(body, manager.limits);
             let end = receive.is_end() && !connect;
             let mut client = Client { respond, send: None, receive, head_request, ended: false };

@@ -1,16 +1,18 @@
 //! How HTTP connections of a filter chain are served: the settings of one configuration on one worker.
 
-use crate::filter_chain::FilterChain;
+use crate::downstream::tcp_manager::direction_number;
+use crate::filter_chain::{FilterChain, FilteredStream};
 use crate::http::http1::head::HeadLimits;
 use crate::http::path::PathNormalization;
 use crate::telemetry::{Active, HttpTelemetry, ResponseFlags};
 use crate::upstream::ClusterSet;
 use crate::upstream::retry::RetryPolicy;
-use crate::wasm::Stream;
+use crate::wasm::{ConnectionProperties, Stream, StreamState};
 use compiler::snapshot::{self, Direction, HttpConnectionManager};
+use http_match::HeaderList;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How HTTP connections of a filter chain are served on one worker, with one snapshot.
 pub(crate) struct HttpManager {
@@ -24,7 +26,7 @@ pub(crate) struct HttpManager {
     pub(crate) retry: Rc<RetryPolicy>,
     pub(crate) pause_limit: Duration,
     pub(crate) path_normalization: PathNormalization,
-    telemetry: Option<HttpTelemetry>,
+    telemetry: HttpTelemetry,
 }
 
 impl HttpManager {
@@ -33,6 +35,7 @@ impl HttpManager {
         direction: Direction,
         chain: Rc<FilterChain>,
         clusters: Rc<ClusterSet>,
+        telemetry: HttpTelemetry,
     ) -> Self {
         let limits = HeadLimits {
             bytes: config.limits.header_bytes,
@@ -45,15 +48,13 @@ impl HttpManager {
             Direction::Inbound => RetryPolicy::default_inbound(),
             Direction::Outbound | Direction::Unspecified => RetryPolicy::default_istio(),
         });
-        let pauses = chain.plugins().iter().map(|plugin| plugin.settings().limits.pause);
-        let pause_limit = pauses.min().unwrap_or(Duration::from_secs(15));
+        let pause_limit = pause_limit(&chain);
         let path_normalization = match config.path_normalization {
             snapshot::PathNormalization::None => PathNormalization::None,
             snapshot::PathNormalization::Base => PathNormalization::Base,
             snapshot::PathNormalization::MergeSlashes => PathNormalization::MergeSlashes,
             snapshot::PathNormalization::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
         };
-        let telemetry = None;
         Self {
             config,
             direction,
@@ -68,19 +69,27 @@ impl HttpManager {
         }
     }
 
-    /// The same, and what becomes of streams is told.
-    pub(crate) fn with_telemetry(self, telemetry: HttpTelemetry) -> Self {
-        Self { telemetry: Some(telemetry), ..self }
-    }
-
     /// Counts a connection as long as what is returned lives.
-    pub(crate) fn connection(&self, http2: bool) -> Option<Active> {
-        self.telemetry.as_ref().map(|telemetry| telemetry.stats.connection(http2))
+    pub(crate) fn connection(&self, http2: bool) -> Active {
+        self.telemetry.stats.connection(http2)
     }
 
     /// Counts a stream as long as what is returned lives.
-    pub(crate) fn stream(&self, http2: bool) -> Option<Active> {
-        self.telemetry.as_ref().map(|telemetry| telemetry.begin(http2))
+    pub(crate) fn stream(&self, http2: bool) -> Active {
+        self.telemetry.begin(http2)
+    }
+
+    /// A stream at its start.
+    pub(crate) fn begin(
+        &self,
+        headers: HeaderList,
+        connection: Rc<ConnectionProperties>,
+        protocol: &'static str,
+    ) -> FilteredStream {
+        let mut state = StreamState::new(headers, self.chain.plugins().len(), connection, SystemTime::now());
+        state.protocol = protocol;
+        state.direction = direction_number(self.direction);
+        FilteredStream::new(self.chain.clone(), Stream::new(state))
     }
 
     pub(crate) fn is_http2(&self, stream: &Stream) -> bool {
@@ -89,8 +98,12 @@ impl HttpManager {
 
     /// Counts a stream that has ended, and writes its line to the access log.
     pub(crate) fn log(&self, stream: &Stream, flags: ResponseFlags, duration: Duration) {
-        if let Some(telemetry) = &self.telemetry {
-            telemetry.end(&stream.state.borrow(), flags, duration);
-        }
+        self.telemetry.end(&stream.state.borrow(), flags, duration);
     }
+}
+
+/// How long a stream may be held: as long as the least patient of the plugins says.
+pub(super) fn pause_limit(chain: &FilterChain) -> Duration {
+    let pauses = chain.plugins().iter().map(|plugin| plugin.settings().limits.pause);
+    pauses.min().unwrap_or(Duration::from_secs(15))
 }

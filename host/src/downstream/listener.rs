@@ -3,7 +3,8 @@
 use crate::downstream::connection::{Accepted, serve_connection};
 use crate::downstream::http_manager::HttpManager;
 use crate::downstream::live_chain::LiveChain;
-use crate::downstream::tcp::{self, TcpManager};
+use crate::downstream::tcp;
+use crate::downstream::tcp_manager::TcpManager;
 use crate::generation::ListenerPlan;
 use crate::worker::Worker;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};

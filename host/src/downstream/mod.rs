@@ -11,9 +11,10 @@ mod listener;
 mod live_chain;
 mod prepare;
 mod tcp;
+mod tcp_manager;
 
 pub(crate) use admit::ListenerChains;
 pub(crate) use connection::Accepted;
 pub(crate) use http_manager::HttpManager;
 pub(crate) use listener::{ActiveListener, Manager, bind};
-pub(crate) use tcp::TcpManager;
+pub(crate) use tcp_manager::TcpManager;

@@ -134,12 +134,7 @@ fn clusters(snapshot: &Snapshot, workshop: &Workshop<'_>, faults: &mut Faults) -
             clusters.insert(config.name.clone(), same.clone());
             continue;
         }
-        match Ok::<_, Vec<String>>(SharedCluster::new(
-            config.clone(),
-            before.map(Arc::as_ref),
-            workshop.registry,
-            workshop.epoch,
-        )) {
+        match SharedCluster::new(config.clone(), before.map(Arc::as_ref), workshop.registry, workshop.epoch) {
             Ok(cluster) => drop(clusters.insert(config.name.clone(), Arc::new(cluster))),
             Err(found) => faults.extend(&format!("cluster {}", config.name), found),
         }

@@ -1,12 +1,13 @@
 //! A connection of which something has been read already.
 
 use crate::http::http1_io::Http1Io;
-use crate::http::peer::Transport;
+use crate::http::peer::{Io, Transport};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// Gives what was read before, then the rest.
 #[derive(Debug)]
@@ -25,6 +26,12 @@ impl From<Http1Io> for Rewound {
     fn from(io: Http1Io) -> Self {
         let (transport, read) = io.into_parts();
         Self { transport, read }
+    }
+}
+
+impl<T: Io> Io for Rewound<T> {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.transport.socket()
     }
 }
 

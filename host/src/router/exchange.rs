@@ -314,17 +314,21 @@ impl Exchange<'_> {
         if self.retries > 0 {
             route.cluster.shared.stats.retries.add(1);
         }
-        {
+        let (connect, server_name) = {
             let mut state = self.filtered.stream().state.borrow_mut();
             state.attempts += 1;
             state.upstream = Some(chosen.active.endpoint().address());
-        }
-        let connect = self.filtered.stream().state.borrow().request.get(":method") == Some(b"CONNECT");
+            state.transport_failure.clear();
+            let request = &state.request;
+            let server_name = route.cluster.shared.asked_name(request.get(":authority"));
+            (request.get(":method") == Some(b"CONNECT"), server_name)
+        };
         let wanted = Wanted {
             http2: self.manager.is_http2(self.filtered.stream()),
             tunnel: connect,
             upgrade: self.downstream.upgrade().map(<[u8]>::to_vec),
             limits: self.manager.limits,
+            server_name,
         };
         if let Some(limit) = route.retry.per_try_timeout {
             self.per_try = Some(Box::pin(tokio::time::sleep(limit)));
@@ -431,16 +435,17 @@ impl Exchange<'_> {
     }
 
     fn connect_failed(&mut self, chosen: &Chosen, failure: ConnectFailure) {
-        let error = match failure {
-            ConnectFailure::Refused => ProxyError::ConnectFailure,
-            ConnectFailure::Timeout => ProxyError::ConnectTimeout,
-            ConnectFailure::Overflow => return self.fail(ProxyError::Overflow),
-        };
+        if failure == ConnectFailure::Overflow {
+            return self.fail(failure.into());
+        }
+        if let ConnectFailure::Tls(reason) = &failure {
+            self.filtered.stream().state.borrow_mut().transport_failure = reason.to_string();
+        }
         if let Some(route) = &self.route {
             route.cluster.report(chosen, Outcome::LocalOriginFailure);
         }
         self.tried.push(chosen.index);
-        self.retry_or(AttemptFailure::ConnectFailure, error);
+        self.retry_or(AttemptFailure::ConnectFailure, failure.into());
     }
 
     /// Reads more of the request, as far as it is wanted.

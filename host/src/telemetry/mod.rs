@@ -10,6 +10,7 @@ mod log;
 mod log_writer;
 mod metrics;
 mod response_flags;
+mod tcp;
 
 pub use access_log::{AccessLogError, AccessLogger, AccessLogs, FormatFaults, LogFormat};
 pub use downstream::{Active, HttpStats, ListenerStats};
@@ -22,3 +23,4 @@ pub use metrics::{
     prometheus_text, stats_json, stats_text,
 };
 pub use response_flags::ResponseFlags;
+pub use tcp::TcpTelemetry;

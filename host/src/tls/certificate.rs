@@ -99,3 +99,48 @@ fn pem(der: &[u8]) -> String {
     pem.push_str("-----END CERTIFICATE-----\n");
     pem
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use std::time::Duration;
+
+    fn der() -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(include_bytes!("testdata/many_attributes.pem")).unwrap()
+    }
+
+    #[test]
+    fn validity() {
+        let leaf = Leaf::read(&der()).unwrap();
+        // openssl: notBefore=Nov 25 21:48:47 2026 GMT, notAfter=Dec 25 21:48:47 2026 GMT
+        let (from, to) = (1_795_643_327, 1_798_235_327);
+        let at = |seconds| leaf.is_valid_at(UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
+        assert_eq!([at(from), at(to)], [Ok(()), Ok(())]);
+        assert_eq!([at(from - 1), at(to + 1)], [Err(TlsError::NotValidYet), Err(TlsError::Expired)]);
+    }
+
+    #[test]
+    fn damaged() {
+        let der = der();
+        for end in 0..der.len() {
+            assert!(Leaf::read(&der[..end]).is_err(), "cut at {end}");
+        }
+        assert!(Leaf::read(&[&der, &b"\0"[..]].concat()).is_err());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let der = der();
+        proptest!(|(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4))| {
+            let mut der = der.to_vec();
+            for (index, byte) in changes {
+                let index = index.index(der.len());
+                der[index] = byte;
+            }
+            let _ = Leaf::read(&der);
+        });
+    }
+}

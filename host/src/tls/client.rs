@@ -12,6 +12,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -74,15 +75,20 @@ impl ClientTls {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        self.current.load_full()
+    }
+
     /// The server name that a request asks for by its authority. Connections with one are not for requests with
     /// another.
-    pub(crate) fn asked_name(&self, authority: Option<&[u8]>) -> Option<Box<str>> {
+    pub(crate) fn asked_name(&self, authority: Option<&[u8]>) -> Option<Rc<str>> {
         if !self.settings.auto_sni || self.fixed_name.is_some() {
             return None;
         }
         let (host, _) = crate::http::authority::split(authority?)?;
         let host = host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase();
-        String::from_utf8(host).ok().map(String::into_boxed_str)
+        str::from_utf8(&host).ok().map(Rc::from)
     }
 
     /// Goes through the handshake. `address`: the endpoint's, for which no name stands.

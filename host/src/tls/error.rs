@@ -117,9 +117,6 @@ fn of_certificate(error: &CertificateError) -> TlsError {
         CertificateError::UnknownIssuer => TlsError::UnknownIssuer,
         CertificateError::BadSignature => TlsError::BadSignature,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => TlsError::WrongPurpose,
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            TlsError::WrongName { expected: expected.to_str().into_owned(), presented: presented.clone() }
-        }
         CertificateError::Other(other) => match other.0.downcast_ref::<TlsError>() {
             Some(error) => error.clone(),
             None => TlsError::Unreadable(other.to_string()),

@@ -20,3 +20,5 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 pub(crate) mod test_certificates;
+#[cfg(test)]
+mod tests;

@@ -95,21 +95,21 @@ impl UpstreamVerifier {
         leaf: &Leaf,
         asked: &ServerName<'_>,
     ) -> Result<(), Error> {
-        let listed = match &self.expected {
-            ExpectedName::Any => return Ok(()),
-            ExpectedName::Asked => return verify_server_name(certificate, asked),
-            ExpectedName::Listed(listed) => listed,
-        };
         let names = &leaf.properties;
-        let is_host = |name: &str| {
-            let name = ServerName::try_from(name).ok();
-            name.is_some_and(|name| verify_server_name(certificate, &name).is_ok())
+        let is_host = |name: &ServerName<'_>| verify_server_name(certificate, name).is_ok();
+        let is = |name: &String| {
+            names.uri_sans.contains(name) || ServerName::try_from(name.as_str()).is_ok_and(|name| is_host(&name))
         };
-        if listed.iter().any(|name| names.uri_sans.contains(name) || is_host(name)) {
+        let (found, expected) = match &self.expected {
+            ExpectedName::Any => return Ok(()),
+            ExpectedName::Asked => (is_host(asked), asked.to_str().into_owned()),
+            ExpectedName::Listed(listed) => (listed.iter().any(is), listed.join(" or ")),
+        };
+        if found {
             return Ok(());
         }
         let presented = names.uri_sans.iter().chain(&names.dns_sans).cloned().collect();
-        Err(TlsError::WrongName { expected: listed.join(", "), presented }.into())
+        Err(TlsError::WrongName { expected, presented }.into())
     }
 }
 
@@ -156,8 +156,6 @@ impl ServerCertVerifier for UpstreamVerifier {
 /// A CA's certificate as the peer's own has no name of its own among rustls's errors.
 fn named(error: Error, leaf: &CertificateDer<'_>) -> Error {
     let vague = matches!(error, Error::InvalidCertificate(CertificateError::Other(_)));
-    match Leaf::read(leaf) {
-        Ok(leaf) if vague && leaf.is_ca => TlsError::CaAsLeaf.into(),
-        _ => error,
-    }
+    let is_ca = || Leaf::read(leaf).is_ok_and(|leaf| leaf.is_ca);
+    if vague && is_ca() { TlsError::CaAsLeaf.into() } else { error }
 }

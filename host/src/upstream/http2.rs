@@ -21,6 +21,7 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct Http2Connection {
     requests: SendRequest<Bytes>,
+    server_name: Option<Rc<str>>,
     state: Rc<State>,
 }
 
@@ -30,7 +31,11 @@ struct State {
 }
 
 impl Http2Connection {
-    pub(crate) async fn handshake(transport: Transport, open: Open) -> Result<Self, ConnectFailure> {
+    pub(crate) async fn handshake(
+        transport: Transport,
+        open: Open,
+        server_name: Option<Rc<str>>,
+    ) -> Result<Self, ConnectFailure> {
         let mut builder = h2::client::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW)
@@ -41,7 +46,11 @@ impl Http2Connection {
         let (requests, connection) = shaken.map_err(|_| ConnectFailure::Refused)?;
         let state = Rc::new(State { open: Cell::new(true), streams: Cell::new(0) });
         tokio::task::spawn_local(drive(connection, state.clone(), open));
-        Ok(Self { requests, state })
+        Ok(Self { requests, server_name, state })
+    }
+
+    pub(crate) fn server_name(&self) -> &Option<Rc<str>> {
+        &self.server_name
     }
 
     /// Whether streams can still be opened.

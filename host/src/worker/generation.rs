@@ -3,11 +3,16 @@
 use crate::Faults;
 use crate::downstream::{HttpManager, Manager, TcpManager};
 use crate::filter_chain::FilterChain;
-use crate::generation::{FilterPlan, Generation, ListenerPlan, PluginPlan};
+use crate::generation::{ChainPlan, FilterPlan, Generation, ListenerPlan, PluginPlan};
 use crate::services::WorkerServices;
+use crate::telemetry::{
+    AccessLogError, AccessLogs, HttpStats, HttpTelemetry, Registry, Reporter, RequestMetrics, TcpMetrics, TcpTelemetry,
+};
 use crate::upstream::{Cluster, ClusterSet};
 use crate::wasm::{Plugin, SharedState, VmTable};
 use crate::worker::Worker;
+use compiler::snapshot::AccessLog;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,6 +22,8 @@ pub(crate) struct Workbench {
     pub(crate) vms: Rc<VmTable>,
     pub(crate) services: Rc<WorkerServices>,
     pub(crate) shared: Arc<SharedState>,
+    pub(crate) registry: Registry,
+    pub(crate) access_logs: RefCell<AccessLogs>,
 }
 
 /// A generation on one worker, ready to serve.
@@ -24,6 +31,8 @@ pub(crate) struct Prepared {
     pub(crate) generation: Arc<Generation>,
     pub(crate) clusters: Rc<ClusterSet>,
     plugins: Vec<(PluginPlan, Rc<Plugin>)>,
+    /// How the filter chains of each listener are served, until they are.
+    managers: Vec<Vec<Manager>>,
 }
 
 impl Prepared {
@@ -39,8 +48,13 @@ impl Prepared {
         let clusters = Rc::new(clusters(workbench, &generation, before));
         // Calls that plugins begin as they start go by the new clusters.
         let former = workbench.services.set_clusters(clusters.clone());
-        match plugins(workbench, &generation, before) {
-            Ok(plugins) => Ok(Self { generation, clusters, plugins }),
+        let plugins = plugins(workbench, &generation, before);
+        let managers = plugins.and_then(|plugins| {
+            let managers = managers(workbench, &generation, &clusters, &plugins)?;
+            Ok((plugins, managers))
+        });
+        match managers {
+            Ok((plugins, managers)) => Ok(Self { generation, clusters, plugins, managers }),
             Err(faults) => {
                 workbench.services.set_clusters(former);
                 Err(faults)
@@ -48,32 +62,70 @@ impl Prepared {
         }
     }
 
-    /// How the filter chains of a listener are served.
-    pub(crate) fn managers(&self, listener: &ListenerPlan) -> Vec<Manager> {
-        let managers = listener.filter_chains.iter().map(|chain| {
-            let plugins = chain.plugins.iter().filter_map(|plan| self.plugin(plan).cloned()).collect();
-            let filters = Rc::new(FilterChain::new(plugins));
-            let clusters = self.clusters.clone();
-            match &chain.filter {
-                FilterPlan::Http(config) => {
-                    Manager::Http(HttpManager::new(config.clone(), listener.direction, filters, clusters))
-                }
-                FilterPlan::Tcp(config) => {
-                    Manager::Tcp(TcpManager::new(config.clone(), listener.direction, filters, clusters))
-                }
-            }
-        });
-        managers.collect()
+    /// Takes out how the filter chains of each listener are served, in the generation's order.
+    pub(crate) fn take_managers(&mut self) -> Vec<Vec<Manager>> {
+        std::mem::take(&mut self.managers)
     }
 
     /// The plugins that run.
     pub(crate) fn plugins(&self) -> impl Iterator<Item = &Rc<Plugin>> {
         self.plugins.iter().map(|(_, plugin)| plugin)
     }
+}
 
-    fn plugin(&self, plan: &PluginPlan) -> Option<&Rc<Plugin>> {
-        self.plugins.iter().find(|(known, _)| known == plan).map(|(_, plugin)| plugin)
-    }
+/// The plugin of a plan among those that run.
+fn find<'p>(plugins: &'p [(PluginPlan, Rc<Plugin>)], plan: &PluginPlan) -> Option<&'p Rc<Plugin>> {
+    plugins.iter().find(|(known, _)| known == plan).map(|(_, plugin)| plugin)
+}
+
+fn managers(
+    workbench: &Workbench,
+    generation: &Generation,
+    clusters: &Rc<ClusterSet>,
+    plugins: &[(PluginPlan, Rc<Plugin>)],
+) -> Result<Vec<Vec<Manager>>, Faults> {
+    let mut faults = Faults::default();
+    let of_listener = |listener: &Arc<ListenerPlan>| {
+        let chains = listener.filter_chains.iter().enumerate();
+        let managers = chains.filter_map(|(index, chain)| {
+            let own = chain.plugins.iter().filter_map(|plan| find(plugins, plan).cloned()).collect();
+            let filters = Rc::new(FilterChain::new(own));
+            let made = manager(workbench, listener, chain, filters, clusters.clone());
+            let place = || format!("listener {} filterChains[{index}]", listener.name);
+            made.map_err(|error| faults.push(format!("{} {error}", place()))).ok()
+        });
+        managers.collect()
+    };
+    let managers = generation.listeners.iter().map(of_listener).collect();
+    faults.or(managers)
+}
+
+fn manager(
+    workbench: &Workbench,
+    listener: &ListenerPlan,
+    chain: &ChainPlan,
+    filters: Rc<FilterChain>,
+    clusters: Rc<ClusterSet>,
+) -> Result<Manager, AccessLogError> {
+    let registry = &workbench.registry;
+    let logger =
+        |log: &Option<AccessLog>| log.as_ref().map(|log| workbench.access_logs.borrow_mut().logger(log)).transpose();
+    let reporter = Reporter { direction: listener.direction, workload: Arc::default(), service: None };
+    Ok(match &chain.filter {
+        FilterPlan::Http(config) => {
+            let telemetry = HttpTelemetry {
+                stats: HttpStats::new(registry, &listener.name),
+                requests: RequestMetrics::new(registry.clone(), reporter),
+                access_log: logger(&config.access_log)?,
+            };
+            Manager::Http(HttpManager::new(config.clone(), listener.direction, filters, clusters, telemetry))
+        }
+        FilterPlan::Tcp(config) => {
+            let metrics = TcpMetrics::new(registry.clone(), reporter);
+            let telemetry = TcpTelemetry { metrics, access_log: logger(&config.access_log)? };
+            Manager::Tcp(TcpManager::new(config.clone(), listener.direction, filters, clusters, telemetry))
+        }
+    })
 }
 
 fn clusters(workbench: &Workbench, generation: &Generation, before: Option<&Prepared>) -> ClusterSet {
@@ -95,7 +147,7 @@ fn plugins(
 ) -> Result<Vec<(PluginPlan, Rc<Plugin>)>, Faults> {
     let (mut plugins, mut faults) = (Vec::new(), Faults::default());
     for plan in generation.new_plugins(None) {
-        if let Some(running) = before.and_then(|before| before.plugin(plan)) {
+        if let Some(running) = before.and_then(|before| find(&before.plugins, plan)) {
             plugins.push((plan.clone(), running.clone()));
             continue;
         }

@@ -11,10 +11,15 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tokio::sync::Notify;
 
+/// The size of [`Worker::buffer`].
+const BUFFER: usize = 64 << 10;
+
 /// What everything on a worker can reach.
 pub(crate) struct Worker {
     random: RefCell<fastrand::Rng>,
     watches: Watches,
+    /// Bytes on their way from one socket to another: one for all connections, as none keeps it while it waits.
+    pub(crate) buffer: RefCell<Box<[u8]>>,
     connections: Cell<usize>,
     quiet: Notify,
 }
@@ -27,6 +32,7 @@ impl Worker {
         Rc::new(Self {
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             watches: Watches::default(),
+            buffer: RefCell::new(vec![0; BUFFER].into()),
             connections: Cell::new(0),
             quiet: Notify::new(),
         })

@@ -5,10 +5,11 @@ use crate::app::GuestLog;
 use crate::downstream::ActiveListener;
 use crate::generation::Generation;
 use crate::services::WorkerServices;
-use crate::telemetry::Registry;
+use crate::telemetry::{AccessLogs, LogWriter, Registry};
 use crate::wasm::{SharedState, VmTable};
 use crate::worker::generation::{Prepared, Workbench};
 use crate::worker::{SWEEP, Worker};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -75,6 +76,7 @@ pub(crate) struct Setup {
     pub(crate) registry: Registry,
     pub(crate) shared: Arc<SharedState>,
     pub(crate) guest_log: Option<GuestLog>,
+    pub(crate) log_writer: LogWriter,
 }
 
 /// Starts a worker.
@@ -106,7 +108,9 @@ async fn serve(number: usize, setup: Setup, mut commands: UnboundedReceiver<Comm
     let (mailbox, mut mail) = unbounded_channel();
     let vms = Rc::new(VmTable::default());
     let services = WorkerServices::new(worker.clone(), setup.registry.clone(), mailbox, setup.guest_log);
-    let workbench = Workbench { worker, vms: vms.clone(), services, shared: setup.shared };
+    let access_logs = RefCell::new(AccessLogs::new(setup.log_writer));
+    let (shared, registry) = (setup.shared, setup.registry);
+    let workbench = Workbench { worker, vms: vms.clone(), services, shared, registry, access_logs };
     let mut running = Running { number, workbench, serving: None, prepared: None, listeners: HashMap::new() };
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -158,12 +162,12 @@ impl Running {
     }
 
     fn commit(&mut self, mut sockets: Sockets) -> Result<(), Faults> {
-        let Some(prepared) = self.prepared.take() else { return Ok(()) };
+        let Some(mut prepared) = self.prepared.take() else { return Ok(()) };
         let mut faults = Faults::default();
         let mut before = std::mem::take(&mut self.listeners);
-        for plan in &prepared.generation.listeners {
+        let managers = prepared.take_managers();
+        for (plan, managers) in prepared.generation.listeners.iter().zip(managers) {
             let name = &plan.name;
-            let managers = prepared.managers(plan);
             if let Some(socket) = sockets.remove(name) {
                 // One whose address has changed: the old socket drains below.
                 match ActiveListener::start(&self.workbench.worker, socket, plan.clone(), managers) {

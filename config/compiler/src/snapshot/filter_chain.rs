@@ -210,6 +210,9 @@ pub struct TcpProxy {
     /// Without a byte either way: 1 h, as Envoy. Zero: none.
     #[serde(default = "default_tcp_idle")]
     pub idle_timeout: Duration,
+    /// Where connections are logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
 }
 
 fn default_tcp_idle() -> Duration {
