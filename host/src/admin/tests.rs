@@ -38,7 +38,7 @@ impl Double {
         .unwrap();
         let registry = Registry::for_threads(1);
         let made = snapshot.clusters.iter().map(|config| {
-            let cluster = SharedCluster::new(config.clone(), None, &registry, Instant::now());
+            let cluster = SharedCluster::new(config.clone(), None, &registry, Instant::now()).unwrap();
             (config.name.clone(), Arc::new(cluster))
         });
         Arc::new(Self {

@@ -413,7 +413,13 @@ impl Field {
                 Said::Text
             }
             Self::TerminationDetails => text(&state.termination_details, out),
-            Self::TransportFailure => text(&state.transport_failure, out),
+            Self::TransportFailure => {
+                let start = out.len();
+                let said = text(&state.transport_failure, out);
+                // As Envoy has it: one word.
+                out.iter_mut().skip(start).filter(|byte| **byte == b' ').for_each(|byte| *byte = b'_');
+                said
+            }
             Self::BytesReceived => number(received, out),
             Self::BytesSent => number(sent, out),
             Self::RequestHeadersBytes => size(state.request.size(), out),
