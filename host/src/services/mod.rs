@@ -27,7 +27,8 @@ pub(crate) struct WorkerServices {
 }
 
 impl WorkerServices {
-    /// Services without a cluster yet. Plugins can use them from their first callback on.
+    /// Services without a cluster yet. Plugins can use them from their first callback on. `guest_log` gets what they
+    /// say, from INFO on, in place of the process's log.
     pub(crate) fn new(
         worker: Rc<Worker>,
         registry: Registry,

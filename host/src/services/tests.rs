@@ -110,3 +110,16 @@ fn clocks_and_chance() {
         assert!(!services.has_cluster("c"));
     });
 }
+
+#[test]
+fn a_log_for_guests() {
+    let lines: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let kept = lines.clone();
+    let log: GuestLog = Arc::new(move |level, plugin: &str, line: &str| {
+        kept.lock().unwrap().push(format!("{level:?} {plugin} {line}"));
+    });
+    let services = WorkerServices::new(Worker::new(1), Registry::default(), unbounded_channel().0, Some(log));
+    assert_eq!(services.log_level(), LogLevel::Info);
+    services.log(LogLevel::Warn, "p", "careful");
+    assert_eq!(*lines.lock().unwrap(), ["Warn p careful"]);
+}

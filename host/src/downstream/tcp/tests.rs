@@ -376,3 +376,99 @@ fn a_trap_resets_both_sides() {
         assert_eq!(outcome.await.unwrap(), told("-", "wasm_fail_stream"));
     });
 }
+
+/// Through whole proxies: listeners, workers' threads, clusters of snapshots.
+mod whole {
+    use super::*;
+    use crate::tls::test_certificates::{Authority, downstream, upstream};
+    use compiler::snapshot::{DownstreamTls, UpstreamTls};
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+
+    /// A proxy with one listener, `l`, that forwards bytes to an endpoint.
+    fn proxy(endpoint: SocketAddr, server: Option<DownstreamTls>, client: Option<UpstreamTls>) -> crate::Proxy {
+        let mut chain = json!({ "networkFilter": { "tcpProxy": { "cluster": "c" } } });
+        let mut cluster = json!({ "name": "c", "endpoints": [{ "address": endpoint }] });
+        if let Some(tls) = server {
+            chain["transportSocket"] = serde_json::to_value(tls).unwrap();
+        }
+        if let Some(tls) = client {
+            cluster["transportSocket"] = serde_json::to_value(tls).unwrap();
+        }
+        let snapshot = json!({
+            "workers": 1,
+            "listeners": [{ "name": "l", "address": "127.0.0.1:0", "filterChains": [chain] }],
+            "clusters": [cluster],
+        });
+        let options = crate::Options { module_cache: None, guest_log: None };
+        crate::Proxy::start(serde_json::from_value(snapshot).unwrap(), options).unwrap()
+    }
+
+    fn connect(proxy: &crate::Proxy) -> std::net::TcpStream {
+        std::net::TcpStream::connect(proxy.address("l").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_listener_that_forwards_bytes() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = proxy(server.local_addr().unwrap(), None, None);
+        let mut client = connect(&proxy);
+        client.write_all(b"abc").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut server = server.accept().unwrap().0;
+        assert_eq!(std::io::read_to_string(&server).unwrap(), "abc");
+        server.write_all(b"def").unwrap();
+        drop(server);
+        assert_eq!(std::io::read_to_string(&client).unwrap(), "def");
+        proxy.drain().unwrap();
+    }
+
+    /// Client, proxy, TLS, proxy, server: the ends and the cuts pass on, each as what it is.
+    #[test]
+    fn tls_between_two_proxies() {
+        let authority = Authority::new("root");
+        let server_tls = downstream(authority.issue(&["spiffe://td/ns/a/sa/b"]));
+        let client_tls = upstream(&authority, "spiffe://td/ns/a/sa/b");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = proxy(listener.local_addr().unwrap(), Some(server_tls), None);
+        let near = proxy(far.address("l").unwrap(), None, Some(client_tls));
+        let connected = || {
+            let (mut client, mut server) = (connect(&near), listener.accept().unwrap().0);
+            server.write_all(b"220 ready").unwrap();
+            client.read_exact(&mut [0; 9]).unwrap();
+            (client, server)
+        };
+
+        let (mut client, mut server) = connected();
+        client.write_all(b"abc").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(std::io::read_to_string(&server).unwrap(), "abc");
+        server.write_all(b"def").unwrap();
+        drop(server);
+        assert_eq!(std::io::read_to_string(&client).unwrap(), "def");
+
+        let (mut client, server) = connected();
+        socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(server);
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+        let (client, mut server) = connected();
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        assert_eq!(server.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        near.drain().unwrap();
+        far.drain().unwrap();
+    }
+
+    #[test]
+    fn an_endpoint_that_proves_nothing_resets_the_client() {
+        let authority = Authority::new("root");
+        let server_tls = downstream(authority.issue(&["spiffe://td/ns/a/sa/other"]));
+        let client_tls = upstream(&authority, "spiffe://td/ns/a/sa/b");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = proxy(listener.local_addr().unwrap(), Some(server_tls), None);
+        let near = proxy(far.address("l").unwrap(), None, Some(client_tls));
+        let mut client = connect(&near);
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+}
