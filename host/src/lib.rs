@@ -1,5 +1,6 @@
 //! The proxy: listeners, filter chains of Proxy-Wasm plugins, the router, upstream clusters.
 
+pub mod admin;
 mod app;
 mod downstream;
 mod faults;

@@ -56,7 +56,7 @@ impl From<Unavailable> for ProxyError {
 impl From<ConnectFailure> for ProxyError {
     fn from(error: ConnectFailure) -> Self {
         match error {
-            ConnectFailure::Refused | ConnectFailure::Tls(_) => Self::ConnectFailure,
+            ConnectFailure::Refused | ConnectFailure::System(_) | ConnectFailure::Tls(_) => Self::ConnectFailure,
             ConnectFailure::Timeout => Self::ConnectTimeout,
             ConnectFailure::Overflow => Self::Overflow,
         }

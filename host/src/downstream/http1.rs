@@ -11,15 +11,14 @@ use crate::http::hygiene;
 use crate::http::refused::Refused;
 use crate::http::{Http1Io, Incoming, Peer, PeerError};
 use crate::router::{Downstream, Finished, serve as serve_request};
-use crate::telemetry::ResponseFlags;
-use crate::wasm::{ConnectionProperties, LocalReply, Stream, StreamState};
+use crate::wasm::{ConnectionProperties, LocalReply};
 use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use http_match::HeaderList;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How much of a request that nobody reads is read all the same, so that the connection can be kept.
 const DRAINED: usize = 64 << 10;
@@ -42,7 +41,7 @@ pub(crate) async fn serve(
             Ok(Some(head)) => head,
             Ok(None) => return,
             Err(refused) => {
-                refuse(&manager, &mut io, &connection, refused).await;
+                refuse(&manager, &mut io, &connection, refused, None).await;
                 return linger(&mut io).await;
             }
         };
@@ -117,14 +116,14 @@ async fn serve_one(
     let upgrade = match wanted_upgrade(manager, &head) {
         Ok(upgrade) => upgrade,
         Err(refused) => {
-            refuse(manager, io, connection, refused).await;
+            refuse(manager, io, connection, refused, Some(head.headers)).await;
             return Next::Linger;
         }
     };
     let properties = match prepare(&mut head.headers, worker, manager, connection) {
         Ok(properties) => properties,
         Err(refused) => {
-            refuse(manager, io, connection, refused).await;
+            refuse(manager, io, connection, refused, Some(head.headers)).await;
             return Next::Linger;
         }
     };
@@ -176,21 +175,21 @@ fn wanted_upgrade(manager: &HttpManager, head: &RequestHead) -> Result<Option<Ve
     Ok(Some(token.to_vec()))
 }
 
-/// Answers what is not taken, and logs it.
-async fn refuse(manager: &HttpManager, io: &mut Http1Io, connection: &Rc<ConnectionProperties>, refused: Refused) {
+/// Answers what is not taken, and logs it. `request`: as far as it could be read.
+async fn refuse(
+    manager: &HttpManager,
+    io: &mut Http1Io,
+    connection: &Rc<ConnectionProperties>,
+    refused: Refused,
+    request: Option<HeaderList>,
+) {
     let Refused { status, details, body } = refused;
     let reply = LocalReply { status, body: body.into(), details: details.into(), ..LocalReply::default() };
     let (headers, _) = to_events(reply, false, false);
     if encode::response_head(io.out(), &headers, length(body.len()), true, None).is_ok() {
         io.out().extend_from_slice(body.as_bytes());
     }
-    let _counted = manager.stream(false);
-    let mut state = StreamState::new(HeaderList::new(), 0, connection.clone(), SystemTime::now());
-    state.protocol = "HTTP/1.1";
-    state.response = headers;
-    state.body_bytes[1] = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    details.clone_into(&mut state.details);
-    manager.log(&Stream::new(state), ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Duration::ZERO);
+    manager.log_refused("HTTP/1.1", connection, request, headers, refused);
     // Its connection is closed either way.
     let _ = poll_fn(|cx| io.poll_flush(cx)).await;
 }

@@ -9,8 +9,7 @@ use crate::http::{
     Http1Io, Http2Receive, Http2Send, Incoming, Peer, PeerError, Rewound, error_of, request_headers, to_response,
 };
 use crate::router::{Downstream, Finished, serve as serve_request};
-use crate::telemetry::ResponseFlags;
-use crate::wasm::{ConnectionProperties, LocalReply, Stream, StreamState};
+use crate::wasm::{ConnectionProperties, LocalReply};
 use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
@@ -19,7 +18,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Receive windows: of a stream, of a connection.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -136,12 +135,15 @@ async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendR
     let (worker, manager, connection, tally) = stream;
     let (parts, body) = request.into_parts();
     let scheme = if connection.tls_version.is_some() { "https" } else { "http" };
-    let prepared = request_headers(&parts, scheme, &manager.limits).and_then(|mut headers| {
+    let read = request_headers(&parts, scheme, &manager.limits).map_err(|refused| (refused, None));
+    let prepared = read.and_then(|mut headers| {
         if headers.get(":method") == Some(b"CONNECT") && !manager.config.connect {
-            return Err(Refused { status: 403, details: "upgrade_failed", body: "" });
+            return Err((Refused { status: 403, details: "upgrade_failed", body: "" }, Some(headers)));
         }
-        let properties = prepare(&mut headers, &worker, &manager, &connection)?;
-        Ok((headers, properties))
+        match prepare(&mut headers, &worker, &manager, &connection) {
+            Ok(properties) => Ok((headers, properties)),
+            Err(refused) => Err((refused, Some(headers))),
+        }
     });
     let finished = match prepared {
         Ok((headers, properties)) => {
@@ -155,8 +157,8 @@ async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendR
             watch.arm(manager.config.timeouts.stream_idle.limit());
             serve_request(worker.clone(), manager, filtered, end, &mut client, &watch).await
         }
-        Err(refused) => {
-            refuse(&manager, &mut respond, &connection, refused);
+        Err((refused, request)) => {
+            refuse(&manager, &mut respond, &connection, refused, request);
             Finished::Complete
         }
     };
@@ -169,12 +171,13 @@ async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendR
     }
 }
 
-/// Answers what is not taken, and logs it.
+/// Answers what is not taken, and logs it. `request`: as far as it could be read.
 fn refuse(
     manager: &HttpManager,
     respond: &mut SendResponse<Bytes>,
     connection: &Rc<ConnectionProperties>,
     refused: Refused,
+    request: Option<HeaderList>,
 ) {
     let Refused { status, details, body } = refused;
     let reply = LocalReply { status, body: body.into(), details: details.into(), ..LocalReply::default() };
@@ -186,13 +189,7 @@ fn refuse(
         // A client that has gone does not miss it.
         let _ = stream.send_data(Bytes::from_static(body.as_bytes()), true);
     }
-    let _counted = manager.stream(true);
-    let mut state = StreamState::new(HeaderList::new(), 0, connection.clone(), SystemTime::now());
-    state.protocol = "HTTP/2";
-    state.response = headers;
-    state.body_bytes[1] = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    details.clone_into(&mut state.details);
-    manager.log(&Stream::new(state), ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Duration::ZERO);
+    manager.log_refused("HTTP/2", connection, request, headers, refused);
 }
 
 /// A client's end of one stream.

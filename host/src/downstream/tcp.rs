@@ -188,6 +188,7 @@ impl Connection {
                         Ok(dialled) => {
                             cluster.report(&chosen, Outcome::LocalOriginSuccess);
                             let side = Side::new(dialled.transport);
+                            self.stream.state.borrow_mut().upstream_local = dialled.open.local_address();
                             self.upstream = Upstream::Connected { side, _chosen: chosen, _open: dialled.open };
                         }
                         Err(failure) => self.dial_failed(&cluster, &chosen, failure)?,
@@ -218,8 +219,8 @@ impl Connection {
 
     fn dial_failed(&mut self, cluster: &Cluster, chosen: &Chosen, failure: ConnectFailure) -> Result<(), Ending> {
         cluster.report(chosen, Outcome::LocalOriginFailure);
-        if let ConnectFailure::Tls(reason) = &failure {
-            self.stream.state.borrow_mut().transport_failure = reason.to_string();
+        if let Some(reason) = failure.reason() {
+            self.stream.state.borrow_mut().transport_failure = reason;
         }
         self.tried.push(chosen.index);
         if self.tried.len() < self.manager.connect_attempts {

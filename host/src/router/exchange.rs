@@ -345,7 +345,11 @@ impl Exchange<'_> {
 
     /// Sends the head, and what has been taken of the body before.
     fn send_request(&mut self, chosen: Chosen, mut peer: Box<dyn UpstreamPeer>) {
-        let sent = peer.send_headers(&self.filtered.stream().state.borrow().request, self.request_alone);
+        let sent = {
+            let mut state = self.filtered.stream().state.borrow_mut();
+            state.upstream_local = peer.local_address();
+            peer.send_headers(&state.request, self.request_alone)
+        };
         self.attempt = Attempt::Active(chosen, peer);
         if sent.is_err() {
             return self.fail(ProxyError::InvalidRequest);
@@ -441,8 +445,8 @@ impl Exchange<'_> {
         if failure == ConnectFailure::Overflow {
             return self.fail(failure.into());
         }
-        if let ConnectFailure::Tls(reason) = &failure {
-            self.filtered.stream().state.borrow_mut().transport_failure = reason.to_string();
+        if let Some(reason) = failure.reason() {
+            self.filtered.stream().state.borrow_mut().transport_failure = reason;
         }
         if let Some(route) = &self.route {
             route.cluster.report(chosen, Outcome::LocalOriginFailure);
@@ -692,7 +696,11 @@ impl Exchange<'_> {
 
     /// Answers in place of the upstream.
     fn fail_after(&mut self, error: ProxyError, retried: bool) {
-        let (reply, flags) = error.reply(retried);
+        let (mut reply, flags) = error.reply(retried);
+        if error == ProxyError::ConnectFailure {
+            let reason = self.filtered.stream().state.borrow().transport_failure.replace(' ', "_");
+            add_reason(&mut reply.details, &reason);
+        }
         self.flags = self.flags.and(flags);
         self.attempt = Attempt::None;
         (self.timeout, self.per_try, self.held) = (None, None, None);
@@ -796,6 +804,13 @@ impl Exchange<'_> {
         }
         manager.log(filtered.stream(), flags, began.elapsed());
         filtered.finish();
+    }
+}
+
+/// As Envoy has it: `upstream_reset_before_response_started{remote_connection_failure|why}`.
+fn add_reason(details: &mut String, reason: &str) {
+    if !reason.is_empty() && details.ends_with('}') {
+        details.insert_str(details.len() - 1, &format!("|{reason}"));
     }
 }
 

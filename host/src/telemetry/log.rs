@@ -136,27 +136,22 @@ impl LogControl {
         self.levels.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets the level of everything; what was said of single targets is forgotten.
+    /// Makes several changes in order, of targets or (`None`) of everything; all of them, or none.
     ///
     /// # Errors
-    /// When it is none.
-    pub fn set_level(&self, level: &str) -> Result<(), LevelError> {
-        self.change(|levels| levels.set_general(level))
-    }
-
-    /// Sets the level of a target and what is below it.
-    ///
-    /// # Errors
-    /// When the target or the level is none.
-    pub fn set_target(&self, target: &str, level: &str) -> Result<(), LevelError> {
-        self.change(|levels| levels.set(target, level))
-    }
-
-    fn change(&self, change: impl FnOnce(&mut LogLevels) -> Result<(), LevelError>) -> Result<(), LevelError> {
+    /// Every target and level that is none.
+    pub fn apply(&self, changes: &[(Option<&str>, &str)]) -> Result<(), Vec<LevelError>> {
         let mut kept = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let mut levels = kept.clone();
-        change(&mut levels)?;
-        self.filter.reload(levels.filter()).map_err(|_| LevelError::NoLog)?;
+        let changed = changes.iter().map(|(target, level)| match target {
+            Some(target) => levels.set(target, level),
+            None => levels.set_general(level),
+        });
+        let errors: Vec<LevelError> = changed.filter_map(Result::err).collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        self.filter.reload(levels.filter()).map_err(|_| vec![LevelError::NoLog])?;
         *kept = levels;
         Ok(())
     }
@@ -327,12 +322,11 @@ mod tests {
                 tracing::info!(target: "h2::codec", step, "library");
             };
             say(1);
-            control.set_level("info").unwrap();
+            control.apply(&[(None, "info")]).unwrap();
             say(2);
-            control.set_target("h2", "trace").unwrap();
-            control.set_target("host::a", "off").unwrap();
+            control.apply(&[(Some("h2"), "trace"), (Some("host::a"), "off")]).unwrap();
             say(3);
-            control.set_level("off").unwrap();
+            control.apply(&[(None, "off")]).unwrap();
             say(4);
         });
         let said: Vec<_> =
@@ -351,7 +345,7 @@ mod tests {
             ];
             assert_eq!(guest_log_level(), LogLevel::Info);
             for (level, wanted) in rows {
-                control.set_target("wasm", level).unwrap();
+                control.apply(&[(Some("wasm"), level)]).unwrap();
                 assert_eq!(guest_log_level(), wanted);
             }
         });
@@ -360,11 +354,12 @@ mod tests {
     #[test]
     fn what_is_no_level_changes_nothing() {
         logged("faulty", LogStyle::Text, "", |control| {
-            control.set_target("wasm", "debug").unwrap();
+            control.apply(&[(Some("wasm"), "debug")]).unwrap();
             let before = control.levels();
-            let refused = control.set_level("loud").unwrap_err().to_string();
-            assert_eq!(refused, "\"loud\" is not a level: expected trace, debug, info, warn, error or off");
-            assert!(control.set_target("a b", "info").is_err() && control.set_target("", "info").is_err());
+            let changes = [(None, "loud"), (Some("host"), "trace"), (Some("a b"), "info"), (Some(""), "info")];
+            let refused: Vec<_> = control.apply(&changes).unwrap_err().iter().map(ToString::to_string).collect();
+            assert_eq!(refused.len(), 3);
+            assert_eq!(refused[0], "\"loud\" is not a level: expected trace, debug, info, warn, error or off");
             assert_eq!(control.levels(), before);
             assert_eq!(before.to_string(), "admin: info\nhost: info\nlog: info\noutrigger: info\nwasm: debug\n");
         });

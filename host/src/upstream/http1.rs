@@ -9,6 +9,7 @@ use crate::upstream::pool::{EndpointPool, Open, UpstreamPeer, Wanted};
 use bytes::{Bytes, BytesMut};
 use http_match::HeaderList;
 use smallvec::SmallVec;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -143,6 +144,10 @@ impl UpstreamPeer for Http1Upstream {
 
     fn is_reused(&self) -> bool {
         self.connection.requests > 1
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.connection.open.local_address()
     }
 
     fn become_tunnel(&mut self) {

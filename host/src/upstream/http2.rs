@@ -9,6 +9,7 @@ use h2::client::{Connection, ResponseFuture, SendRequest};
 use http_match::HeaderList;
 use std::cell::Cell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -28,6 +29,7 @@ pub(crate) struct Http2Connection {
 struct State {
     open: Cell<bool>,
     streams: Cell<usize>,
+    local: Option<SocketAddr>,
 }
 
 impl Http2Connection {
@@ -44,7 +46,7 @@ impl Http2Connection {
             .enable_push(false);
         let shaken = builder.handshake::<_, Bytes>(transport).await;
         let (requests, connection) = shaken.map_err(|_| ConnectFailure::Refused)?;
-        let state = Rc::new(State { open: Cell::new(true), streams: Cell::new(0) });
+        let state = Rc::new(State { open: Cell::new(true), streams: Cell::new(0), local: open.local_address() });
         tokio::task::spawn_local(drive(connection, state.clone(), open));
         Ok(Self { requests, server_name, state })
     }
@@ -145,5 +147,9 @@ impl UpstreamPeer for Http2Upstream {
 
     fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.connection.state.local
     }
 }

@@ -28,6 +28,9 @@ pub(crate) trait UpstreamPeer: Peer {
     /// Whether the connection has served before: then its end may only mean that it was idle for too long.
     fn is_reused(&self) -> bool;
 
+    /// Our end of the connection.
+    fn local_address(&self) -> Option<SocketAddr>;
+
     /// After a 101, or an answered CONNECT: bytes as they come.
     fn become_tunnel(&mut self) {}
 }
@@ -50,14 +53,31 @@ pub(crate) struct Wanted {
 /// Why there is no connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ConnectFailure {
-    /// Refused, or the handshake of HTTP/2 failed.
+    /// The handshake of HTTP/2 failed, or nobody says why.
     Refused,
+    /// The system says why, by number.
+    System(i32),
     /// The handshake of TLS failed.
     Tls(Box<TlsError>),
     /// It took longer than `connectTimeout`.
     Timeout,
     /// Given up while it waited for room.
     Overflow,
+}
+
+impl ConnectFailure {
+    /// Why, for logs, where that is known (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
+    pub(crate) fn reason(&self) -> Option<String> {
+        match self {
+            Self::Tls(reason) => Some(reason.to_string()),
+            Self::System(error) => {
+                let text = std::io::Error::from_raw_os_error(*error).to_string();
+                let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
+                Some(format!("delayed_connect_error: {text}"))
+            }
+            Self::Refused | Self::Timeout | Self::Overflow => None,
+        }
+    }
 }
 
 pub(crate) type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn UpstreamPeer>, ConnectFailure>>>>;
@@ -100,7 +120,16 @@ struct Waiting {
 /// A connection that counts as open as long as this lives.
 pub(crate) struct Open {
     pool: Rc<EndpointPool>,
+    /// Our end, once it is connected.
+    local: Cell<Option<SocketAddr>>,
     _room: Permit,
+}
+
+impl Open {
+    /// Our end of the connection.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        self.local.get()
+    }
 }
 
 impl Drop for Open {
@@ -151,7 +180,7 @@ impl EndpointPool {
         let pool = self.clone();
         match self.room().or_else(|| self.make_room()) {
             Some(open) => Acquired::Pending(Box::pin(async move {
-                let (transport, _) = pool.connect(&wanted.server_name, false).await?;
+                let (transport, _) = pool.connect(&open, &wanted.server_name, false).await?;
                 Ok(pool.http1_peer(transport, open, wanted))
             })),
             None => self.wait(wanted),
@@ -222,7 +251,7 @@ impl EndpointPool {
         open: Open,
         wanted: Wanted,
     ) -> Result<Box<dyn UpstreamPeer>, ConnectFailure> {
-        let (transport, agreed) = self.connect(&wanted.server_name, true).await?;
+        let (transport, agreed) = self.connect(&open, &wanted.server_name, true).await?;
         self.without_http2.set(agreed == Agreed::Http1);
         if agreed == Agreed::Http1 {
             return Ok(self.http1_peer(transport, open, wanted));
@@ -239,7 +268,7 @@ impl EndpointPool {
         };
         let pool = self.clone();
         Acquired::Pending(Box::pin(async move {
-            let (transport, _) = pool.connect(&wanted.server_name, false).await?;
+            let (transport, _) = pool.connect(&open, &wanted.server_name, false).await?;
             Ok(Box::new(Tunnel::new(transport, open)) as Box<dyn UpstreamPeer>)
         }))
     }
@@ -254,7 +283,7 @@ impl EndpointPool {
         let (pool, open) = (self.clone(), self.count(permit));
         let server_name = self.cluster.asked_name(None);
         Ok(Box::pin(async move {
-            let (transport, _) = pool.connect(&server_name, false).await?;
+            let (transport, _) = pool.connect(&open, &server_name, false).await?;
             Ok(Dialled { transport, open })
         }))
     }
@@ -270,7 +299,7 @@ impl EndpointPool {
 
     fn count(self: &Rc<Self>, room: Permit) -> Open {
         self.open.set(self.open.get() + 1);
-        Open { pool: self.clone(), _room: room }
+        Open { pool: self.clone(), local: Cell::new(None), _room: room }
     }
 
     /// Room that an idle connection for another server name has had.
@@ -284,8 +313,13 @@ impl EndpointPool {
     }
 
     /// A new connection, and what is to be spoken on it. The time limit is for the handshake, too.
-    async fn connect(&self, server_name: &Option<Rc<str>>, http2: bool) -> Result<(Transport, Agreed), ConnectFailure> {
-        let connecting = self.connect_without_limit(server_name.as_deref(), http2);
+    async fn connect(
+        &self,
+        open: &Open,
+        server_name: &Option<Rc<str>>,
+        http2: bool,
+    ) -> Result<(Transport, Agreed), ConnectFailure> {
+        let connecting = self.connect_without_limit(open, server_name.as_deref(), http2);
         let connected = match self.cluster.config.connect_timeout.limit() {
             Some(limit) => tokio::time::timeout(limit, connecting).await.unwrap_or(Err(ConnectFailure::Timeout)),
             None => connecting.await,
@@ -297,10 +331,14 @@ impl EndpointPool {
 
     async fn connect_without_limit(
         &self,
+        open: &Open,
         server_name: Option<&str>,
         http2: bool,
     ) -> Result<(Transport, Agreed), ConnectFailure> {
-        let stream = TcpStream::connect(self.address).await.map_err(|_| ConnectFailure::Refused)?;
+        let failure =
+            |error: std::io::Error| error.raw_os_error().map_or(ConnectFailure::Refused, ConnectFailure::System);
+        let stream = TcpStream::connect(self.address).await.map_err(failure)?;
+        open.local.set(stream.local_addr().ok());
         // A socket that cannot be told so is slower, not wrong.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.cluster.tls else { return Ok((Box::new(stream), Agreed::Unsaid)) };
@@ -356,7 +394,7 @@ impl EndpointPool {
         let Some(open) = self.room() else { return };
         let pool = self.clone();
         tokio::task::spawn_local(async move {
-            match pool.connect(&server_name, false).await {
+            match pool.connect(&open, &server_name, false).await {
                 Ok((transport, _)) => pool.put_back(Http1Connection::new(transport, open, server_name)),
                 Err(failure) => {
                     if let Some(waiting) = pool.take_waiting(&server_name) {

@@ -6,6 +6,7 @@ use crate::wasm::root_context::RootContext;
 use crate::wasm::services::{LogLevel, Services};
 use crate::wasm::shared_state::SharedState;
 use crate::wasm::stream_context::{Direction, Stream};
+use crate::wasm::usage::{Usage, UsageReport};
 use crate::wasm::vm::{Blueprint, Trapped, Vm, VmKey, VmTable, reason};
 use crate::wasm::vm_state::VmState;
 use std::cell::{Cell, RefCell};
@@ -106,6 +107,7 @@ pub struct Plugin {
     shared: Arc<SharedState>,
     rooted: RefCell<Option<Rooted>>,
     restart: Restart,
+    usage: Rc<Usage>,
     /// Bytes that its VMs have together.
     memory: Arc<AtomicUsize>,
 }
@@ -168,8 +170,8 @@ impl Plugin {
             environment: settings.environment.clone(),
             allowed: settings.allowed.iter().cloned().collect(),
         };
-        let (rooted, restart, memory) = (RefCell::default(), Restart::default(), Arc::default());
-        let plugin = Self { settings, module, instance, key, vms, services, shared, rooted, restart, memory };
+        let (rooted, restart, usage, memory) = (RefCell::default(), Restart::default(), Rc::default(), Arc::default());
+        let plugin = Self { settings, module, instance, key, vms, services, shared, rooted, restart, usage, memory };
         let first = plugin.root()?;
         // The first VM of a plugin of many is only the proof that it starts.
         *plugin.rooted.borrow_mut() = Some(first);
@@ -192,6 +194,11 @@ impl Plugin {
         let rooted = self.rooted.borrow();
         let vm = rooted.as_ref().map(|rooted| &rooted.vm);
         (vm.is_some_and(|vm| vm.is_running()), vm.map_or(0, |vm| vm.memory()), self.restart.ended.get())
+    }
+
+    /// What it has been asked to do on this worker, how long that took, and why its last VM ended.
+    pub fn usage(&self) -> UsageReport {
+        self.usage.report()
     }
 
     /// Makes the stream's context.
@@ -234,6 +241,7 @@ impl Plugin {
             }
             Err(error) => {
                 self.log(&error.to_string());
+                self.usage.ended(&error.to_string());
                 self.restart.ended.set(self.restart.ended.get() + 1);
                 let failures = count(&self.restart.not_started);
                 self.wait(BACK_OFF.saturating_mul(1 << failures.min(6)).min(LONGEST_BACK_OFF));
@@ -289,7 +297,7 @@ impl Plugin {
             true => self.vms.fresh(&blueprint)?,
             false => self.vms.obtain(&self.key, &blueprint)?,
         };
-        let root = vm.start_root(&self.settings)?;
+        let root = vm.start_root(&self.settings, &self.usage)?;
         Ok(Rooted { vm, root })
     }
 

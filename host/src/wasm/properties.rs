@@ -173,6 +173,7 @@ fn certificate(certificate: &CertificateProperties, name: &[u8]) -> Option<Value
 fn upstream(stream: &StreamState, name: &[u8]) -> Option<Value> {
     match name {
         b"request_attempt_count" => Some(number(stream.attempts.into())),
+        b"local_address" => Some(Value::from_slice(stream.upstream_local?.to_string().as_bytes())),
         b"transport_failure_reason" => stream.upstream.map(|_| Value::from_slice(stream.transport_failure.as_bytes())),
         _ => address(stream.upstream?, name),
     }

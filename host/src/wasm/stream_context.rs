@@ -174,7 +174,7 @@ pub struct StreamState {
     pub route: String,
     /// The endpoint it went to.
     pub upstream: Option<SocketAddr>,
-    /// Why no TLS connection to it came about, in words (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
+    /// Why no connection to it came about, in words (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
     pub transport_failure: String,
     /// Requests sent upstream for it.
     pub attempts: u32,

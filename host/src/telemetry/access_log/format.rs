@@ -1,7 +1,8 @@
 //! Formats of lines, compiled once: texts in Envoy's notation, or JSON whose strings are such texts.
 
 use crate::telemetry::access_log::escape;
-use crate::telemetry::access_log::operator::{Logged, Operator, Said};
+use crate::telemetry::access_log::operator::Operator;
+use crate::telemetry::access_log::value::{Logged, Said};
 use compiler::snapshot::AccessLog;
 use http_match::{FormatPiece, read_format};
 use serde_json::Value;

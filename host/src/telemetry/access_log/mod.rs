@@ -4,6 +4,7 @@ mod escape;
 mod format;
 mod operator;
 mod time_format;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -14,13 +15,13 @@ use crate::telemetry::ResponseFlags;
 use crate::telemetry::log_writer::{LineSender, LogWriter};
 use crate::wasm::StreamState;
 use compiler::snapshot::AccessLog;
-use operator::Logged;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
+use value::Logged;
 
 /// Why there is no access log.
 #[derive(Debug, thiserror::Error)]

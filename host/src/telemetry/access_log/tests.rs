@@ -138,7 +138,7 @@ fn operators_of_what_only_some_streams_have() {
     state.request.add("content-type", b"application/grpc");
     state.route = "r1".into();
     state.termination_details = "rbac".into();
-    state.transport_failure = "delayed_connect_error:_Connection_refused".into();
+    state.transport_failure = "delayed_connect_error: Connection refused".into();
     state.properties.push((b"my.key".to_vec(), b"value".to_vec()));
     let rows = [
         ("%DOWNSTREAM_PEER_URI_SAN%", "spiffe://cluster.local/ns/shop/sa/web,spiffe://other"),

@@ -168,6 +168,28 @@ async fn a_failed_handshake_says_why() {
         .await;
 }
 
+#[tokio::test]
+async fn connections_know_their_end_and_refusals_their_reason() {
+    LocalSet::new()
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let config = json!({"name": "c", "endpoints": [{"address": address}]});
+            let pool = pool(&shared(serde_json::from_value(config).unwrap()));
+            for wanted in [wanted(false, None), Wanted { tunnel: true, ..Wanted::plain() }] {
+                let peer = connected(pool.acquire(wanted)).await.unwrap();
+                let (_, client) = listener.accept().await.unwrap();
+                assert_eq!(peer.local_address(), Some(client));
+            }
+            drop(listener);
+            for wanted in [wanted(false, None), wanted(true, None), Wanted { tunnel: true, ..Wanted::plain() }] {
+                let Err(failure) = connected(pool.acquire(wanted)).await else { panic!("nobody listens") };
+                assert_eq!(failure.reason().as_deref(), Some("delayed_connect_error: Connection refused"));
+            }
+        })
+        .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_endpoint_is_given_up() {
     LocalSet::new()
