@@ -400,7 +400,7 @@ mod whole {
             "listeners": [{ "name": "l", "address": "127.0.0.1:0", "filterChains": [chain] }],
             "clusters": [cluster],
         });
-        let options = crate::Options { module_cache: None, guest_log: None };
+        let options = crate::Options::default();
         crate::Proxy::start(serde_json::from_value(snapshot).unwrap(), options).unwrap()
     }
 
