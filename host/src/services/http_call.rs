@@ -1,10 +1,9 @@
 //! HTTP requests of guests. Whatever goes wrong comes back as the response that a client would get for it.
 
 use crate::filter_chain::{Event, to_events};
-use crate::http::http1::head::HeadLimits;
 use crate::http::{Incoming, PeerError, hygiene, validate};
 use crate::proxy_error::ProxyError;
-use crate::services::outgoing::{Outgoing, RESPONSE_LIMIT, Spoken, prepare, within};
+use crate::services::outgoing::{HEAD, Outgoing, RESPONSE_LIMIT, Spoken, prepare, within};
 use crate::upstream::outlier_detection::Outcome;
 use crate::upstream::{Cluster, UpstreamPeer};
 use crate::wasm::{BodyBuffer, HttpCall, HttpCallResponse};
@@ -21,7 +20,7 @@ pub(super) async fn serve(worker: Rc<Worker>, cluster: Option<Rc<Cluster>>, mut 
     let grpc = call.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
     let head = call.headers.get(":method") == Some(b"HEAD");
     hygiene::strip_trailers(&mut call.trailers);
-    let valid = validate::trailers(&call.trailers, &HeadLimits::default()).map_err(|_| ProxyError::InvalidRequest);
+    let valid = validate::trailers(&call.trailers, &HEAD).map_err(|_| ProxyError::InvalidRequest);
     let prepared = valid.and_then(|()| prepare(&mut call.headers, call.timeout));
     let response = match (prepared, cluster) {
         (Err(error), _) => Err(error),

@@ -14,6 +14,10 @@ use tokio::time::Instant;
 /// The most of a response, or of one message of it, that is kept for a guest.
 pub(super) const RESPONSE_LIMIT: usize = 1 << 20;
 
+/// A bound on a request's head, and on its trailers, beyond what the ABI carries: a copy of a request that a listener
+/// has taken must not fail for its size.
+pub(super) const HEAD: HeadLimits = HeadLimits { bytes: 2 << 20, fields: 2048, target: 1 << 20 };
+
 /// What is spoken where the cluster says "as the client": guests are none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Spoken {
@@ -75,7 +79,7 @@ pub(super) fn prepare(headers: &mut HeaderList, timeout: Option<Duration>) -> Re
         Some(timeout) => headers.set("x-envoy-expected-rq-timeout-ms", timeout.as_millis().to_string().as_bytes()),
         None => headers.remove("x-envoy-expected-rq-timeout-ms"),
     }
-    validate::request(headers, &HeadLimits::default()).map_err(|_| ProxyError::InvalidRequest)
+    validate::request(headers, &HEAD).map_err(|_| ProxyError::InvalidRequest)
 }
 
 /// Waits for something until there is no more time.

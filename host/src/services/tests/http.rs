@@ -48,6 +48,19 @@ fn requests_on_one_connection() {
 }
 
 #[test]
+fn a_head_as_large_as_the_abi_carries() {
+    run(false, async {
+        let (listener, address) = listener().await;
+        let caller = Caller::new(address, json!({}));
+        let server = answer(listener, &[OK]);
+        let mut large = call(&[], "");
+        (0..1000).for_each(|number| large.headers.add(&format!("x-{number}"), &[b'v'; 500]));
+        assert_eq!(caller.services.http_call(large).await.body, "hi");
+        assert_eq!(server.await.unwrap()[0].lines().filter(|line| line.len() > 500).count(), 1000);
+    });
+}
+
+#[test]
 fn trailers_both_ways() {
     const TRAILED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-t: 1\r\n\r\n";
     run(false, async {
