@@ -3,6 +3,7 @@
 use crate::Faults;
 use crate::downstream::bind;
 use crate::generation::{Generation, ModuleCache, Workshop};
+use crate::overload::{Memory, Monitor, Overload};
 use crate::telemetry::{LogWriter, Registry};
 use crate::upstream::circuit_breakers::Resource;
 use crate::wasm::{LogLevel, SharedState, WasmEngine};
@@ -25,7 +26,12 @@ pub struct Options {
     pub registry: Registry,
     /// Writes access logs; none: one of the proxy's own.
     pub log_writer: Option<LogWriter>,
+    /// Tells how much memory is in use; none: the system is asked.
+    pub memory_use: Option<MemoryUse>,
 }
+
+/// Tells the share of memory that is in use, given the snapshot's bound in bytes.
+pub type MemoryUse = Arc<dyn Fn(Option<u64>) -> f64 + Send + Sync>;
 
 /// Takes a plugin's log line: level, plugin, text.
 pub type GuestLog = Arc<dyn Fn(LogLevel, &str, &str) + Send + Sync>;
@@ -37,6 +43,8 @@ pub struct Proxy {
     registry: Registry,
     epoch: Instant,
     state: Mutex<State>,
+    overload: Arc<Overload>,
+    _monitor: Monitor,
 }
 
 struct State {
@@ -74,18 +82,22 @@ impl Proxy {
         let engine = WasmEngine::new(options.module_cache).map_err(Faults::one)?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let count = workers.unwrap_or(cpus).max(1);
-        let Options { guest_log, registry, .. } = options;
+        let Options { guest_log, registry, memory_use, .. } = options;
+        let memory_use = memory_use.unwrap_or_else(memory_of_this_process);
         let log_writer = match options.log_writer {
             Some(writer) => writer,
             None => LogWriter::start(&registry).map_err(|error| Faults::one(format!("no thread for logs: {error}")))?,
         };
         let shared = Arc::new(SharedState::default());
-        let setup = Setup { registry: registry.clone(), shared, guest_log, log_writer };
+        let overload = Overload::new(&registry);
+        let setup = Setup { registry: registry.clone(), shared, guest_log, log_writer, overload: overload.clone() };
         let workers: Result<Vec<_>, _> = (0..count).map(|number| worker::spawn(number, setup.clone())).collect();
         let workers = workers.map_err(|error| Faults::one(format!("no thread for a worker: {error}")))?;
         let state = Mutex::new(State { generation: None, addresses: HashMap::new(), refused: None });
         let modules = ModuleCache::new(engine);
-        Ok(Self { workers, modules, registry, epoch: Instant::now(), state })
+        let monitor = Monitor::start(overload.clone(), memory_use);
+        let monitor = monitor.map_err(|error| Faults::one(format!("no thread to watch memory: {error}")))?;
+        Ok(Self { workers, modules, registry, epoch: Instant::now(), state, overload, _monitor: monitor })
     }
 
     /// Serves by another snapshot: requests under way end with the old one, later ones are served by the new one, on
@@ -119,6 +131,7 @@ impl Proxy {
         let binding = self.bind(state, &generation)?;
         self.prepare(&generation)?;
         self.commit(binding, state)?;
+        self.overload.configure(&generation.snapshot.overload);
         state.generation = Some(generation);
         Ok(())
     }
@@ -238,6 +251,11 @@ impl Proxy {
         }
         faults.or(())
     }
+}
+
+fn memory_of_this_process() -> MemoryUse {
+    let memory = Memory::of_this_process();
+    Arc::new(move |bound| memory.share(bound))
 }
 
 /// So many sockets at one address. Port 0: the port that the system chooses for the first. `ours`: another listener of

@@ -7,6 +7,7 @@ mod faults;
 pub mod filter_chain;
 mod generation;
 pub mod http;
+mod overload;
 pub mod proxy_error;
 mod router;
 mod services;
@@ -16,5 +17,5 @@ pub mod upstream;
 pub mod wasm;
 mod worker;
 
-pub use app::{GuestLog, Options, Proxy};
+pub use app::{GuestLog, MemoryUse, Options, Proxy};
 pub use faults::Faults;

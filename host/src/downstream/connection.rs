@@ -3,16 +3,13 @@
 use crate::downstream::http_manager::HttpManager;
 use crate::downstream::live_chain::LiveChain;
 use crate::downstream::{http1, http2};
-use crate::http::{Http1Io, Transport};
+use crate::http::{Http1Io, PREFACE, Transport};
 use crate::wasm::ConnectionProperties;
 use crate::worker::Worker;
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-
-/// How an HTTP/2 connection begins (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection that a listener has accepted.
 pub(crate) struct Accepted {

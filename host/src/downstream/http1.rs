@@ -2,8 +2,8 @@
 
 use crate::downstream::http_manager::HttpManager;
 use crate::downstream::live_chain::{Draining, LiveChain};
-use crate::downstream::prepare::prepare;
-use crate::filter_chain::to_events;
+use crate::downstream::prepare::{prepare, room};
+use crate::downstream::refusal::Refusal;
 use crate::http::http1::body::BodyDecoder;
 use crate::http::http1::encode;
 use crate::http::http1::head::{Framing, RequestHead, parse_request};
@@ -11,7 +11,7 @@ use crate::http::hygiene;
 use crate::http::refused::Refused;
 use crate::http::{Http1Io, Incoming, Peer, PeerError};
 use crate::router::{Downstream, Finished, serve as serve_request};
-use crate::wasm::{ConnectionProperties, LocalReply};
+use crate::wasm::ConnectionProperties;
 use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use http_match::HeaderList;
@@ -41,7 +41,7 @@ pub(crate) async fn serve(
             Ok(Some(head)) => head,
             Ok(None) => return,
             Err(refused) => {
-                refuse(&manager, &mut io, &connection, refused, None).await;
+                refuse(&worker, &manager, &mut io, &connection, None, refused).await;
                 return linger(&mut io).await;
             }
         };
@@ -87,7 +87,7 @@ async fn read_head(
                 }
             }
             if watch.expired(cx.waker()) {
-                return Poll::Ready(if begun { Err(REQUEST_TIMEOUT) } else { Ok(None) });
+                return Poll::Ready(if begun { Err(Refused::HEAD_TIMEOUT) } else { Ok(None) });
             }
             if !begun && (chain.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(Ok(None));
@@ -100,9 +100,6 @@ async fn read_head(
     .await
 }
 
-/// A head that does not end (RFC 9110 section 15.5.9).
-const REQUEST_TIMEOUT: Refused = Refused { status: 408, details: "request_header_timeout", body: "Request Timeout" };
-
 /// Serves one request.
 async fn serve_one(
     worker: &Rc<Worker>,
@@ -113,17 +110,13 @@ async fn serve_one(
     mut head: RequestHead,
 ) -> Next {
     let manager = &chain.current();
-    let upgrade = match wanted_upgrade(manager, &head) {
-        Ok(upgrade) => upgrade,
+    let admitted = room(worker)
+        .and_then(|()| wanted_upgrade(manager, &head))
+        .and_then(|upgrade| Ok((upgrade, prepare(&mut head.headers, worker, manager, connection)?)));
+    let (upgrade, properties) = match admitted {
+        Ok(admitted) => admitted,
         Err(refused) => {
-            refuse(manager, io, connection, refused, Some(head.headers)).await;
-            return Next::Linger;
-        }
-    };
-    let properties = match prepare(&mut head.headers, worker, manager, connection) {
-        Ok(properties) => properties,
-        Err(refused) => {
-            refuse(manager, io, connection, refused, Some(head.headers)).await;
+            refuse(worker, manager, io, connection, Some(head.headers), refused).await;
             return Next::Linger;
         }
     };
@@ -134,6 +127,7 @@ async fn serve_one(
     let body = BodyDecoder::new(framing, manager.limits);
     let end = body.is_done();
     let mut client = Client {
+        worker,
         draining: &chain.draining,
         io,
         body,
@@ -156,9 +150,8 @@ async fn serve_one(
 
 /// The protocol a request may upgrade to. One that is not allowed is refused as Envoy does; with a body it cannot be.
 fn wanted_upgrade(manager: &HttpManager, head: &RequestHead) -> Result<Option<Vec<u8>>, Refused> {
-    const NOT_ALLOWED: Refused = Refused { status: 403, details: "upgrade_failed", body: "" };
     if head.connect {
-        return if manager.config.connect { Ok(None) } else { Err(NOT_ALLOWED) };
+        return if manager.config.connect { Ok(None) } else { Err(Refused::UPGRADE_FAILED) };
     }
     if head.upgrade.is_none() {
         return Ok(None);
@@ -170,26 +163,29 @@ fn wanted_upgrade(manager: &HttpManager, head: &RequestHead) -> Result<Option<Ve
     }
     let allowed = manager.config.upgrades.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(token));
     if !allowed || !matches!(head.framing, Framing::None | Framing::Length(0)) {
-        return Err(NOT_ALLOWED);
+        return Err(Refused::UPGRADE_FAILED);
     }
     Ok(Some(token.to_vec()))
 }
 
-/// Answers what is not taken, and logs it. `request`: as far as it could be read.
+/// Answers what is not taken, and logs it. `request`: its headers, if they could be read.
 async fn refuse(
+    worker: &Worker,
     manager: &HttpManager,
     io: &mut Http1Io,
     connection: &Rc<ConnectionProperties>,
-    refused: Refused,
     request: Option<HeaderList>,
+    refused: Refused,
 ) {
-    let Refused { status, details, body } = refused;
-    let reply = LocalReply { status, body: body.into(), details: details.into(), ..LocalReply::default() };
-    let (headers, _) = to_events(reply, false, false);
-    if encode::response_head(io.out(), &headers, length(body.len()), true, None).is_ok() {
-        io.out().extend_from_slice(body.as_bytes());
+    let refusal = Refusal::new(worker, request.as_ref(), refused);
+    let framing = match request.as_ref().and_then(|request| request.get(":method")) {
+        Some(b"HEAD") => Framing::None,
+        _ => length(refusal.body.len()),
+    };
+    if encode::response_head(io.out(), &refusal.headers, framing, true, None).is_ok() {
+        io.out().extend_from_slice(&refusal.body);
     }
-    manager.log_refused("HTTP/1.1", connection, request, headers, refused);
+    refusal.log(manager, connection, request, "HTTP/1.1");
     // Its connection is closed either way.
     let _ = poll_fn(|cx| io.poll_flush(cx)).await;
 }
@@ -220,6 +216,7 @@ async fn linger(io: &mut Http1Io) {
 
 /// A client's end of one request.
 struct Client<'c> {
+    worker: &'c Worker,
     draining: &'c Draining,
     io: &'c mut Http1Io,
     body: BodyDecoder,
@@ -285,7 +282,8 @@ impl Peer for Client<'_> {
         let upgrade = self.upgrade.as_deref().filter(|_| status == b"101");
         // With a request that is not read to its end the next one could not be found.
         let whole = self.body.is_done() || self.tunnel;
-        self.keep_alive &= (whole || !self.abandoned) && !self.draining.has_begun();
+        let ends = self.draining.has_begun() || self.worker.overload.sheds_requests();
+        self.keep_alive &= (whole || !self.abandoned) && !ends;
         let close = !self.keep_alive && upgrade.is_none() && !self.tunnel;
         encode::response_head(self.io.out(), headers, framing, close, upgrade).map_err(|_| PeerError::Framing)?;
         self.io.begin_body(if self.tunnel { Framing::UntilClose } else { framing });

@@ -2,15 +2,16 @@
 
 use crate::downstream::http_manager::HttpManager;
 use crate::downstream::live_chain::LiveChain;
-use crate::downstream::prepare::prepare;
-use crate::filter_chain::to_events;
+use crate::downstream::prepare::{prepare, room};
+use crate::downstream::refusal::Refusal;
 use crate::http::refused::Refused;
 use crate::http::{
-    Http1Io, Http2Receive, Http2Send, Incoming, Peer, PeerError, Rewound, error_of, request_headers, to_response,
+    FrameBudget, Http1Io, Http2Receive, Http2Send, Incoming, Metered, Peer, PeerError, Rewound, error_of,
+    request_headers, to_response,
 };
 use crate::router::{Downstream, Finished, serve as serve_request};
-use crate::wasm::{ConnectionProperties, LocalReply};
-use crate::worker::{Watch, Worker};
+use crate::wasm::ConnectionProperties;
+use crate::worker::{Watch, Worker, spawn_guarded};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use http_match::HeaderList;
@@ -19,21 +20,73 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Receive windows: of a stream, of a connection.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
-/// A connection ends when more streams than this were reset, and more than half of all (CVE-2023-44487).
+/// A connection ends when more streams than this were reset within a time, and more than half of all that began in it
+/// (CVE-2023-44487, CVE-2025-8671).
 const MAX_RESETS: u32 = 100;
+const RESETS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a client that is sent away has to hear so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a connection's streams have come to.
-#[derive(Default)]
 struct Tally {
     active: Cell<u32>,
+    /// Since when the two below are counted.
+    since: Cell<Instant>,
     streams: Cell<u32>,
     resets: Cell<u32>,
     changed: tokio::sync::Notify,
+}
+
+/// A stream that counts as active as long as this lives, and as reset unless it is complete by then.
+struct Counted {
+    tally: Rc<Tally>,
+    complete: bool,
+}
+
+impl Tally {
+    fn new() -> Rc<Self> {
+        let (active, streams, resets) = Default::default();
+        Rc::new(Self { active, since: Cell::new(Instant::now()), streams, resets, changed: tokio::sync::Notify::new() })
+    }
+
+    fn begin(self: &Rc<Self>) -> Counted {
+        self.active.set(self.active.get() + 1);
+        self.streams.set(self.streams.get().saturating_add(1));
+        Counted { tally: self.clone(), complete: false }
+    }
+
+    fn reset(&self) {
+        if self.since.get().elapsed() > RESETS_WITHIN {
+            self.since.set(Instant::now());
+            self.streams.set(self.active.get());
+            self.resets.set(0);
+        }
+        self.resets.set(self.resets.get().saturating_add(1));
+    }
+
+    fn is_abuse(&self) -> bool {
+        self.resets.get() > MAX_RESETS && self.resets.get() > self.streams.get() / 2
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let left = self.tally.active.get().saturating_sub(1);
+        self.tally.active.set(left);
+        if !self.complete {
+            self.tally.reset();
+        }
+        if !self.complete || left == 0 {
+            self.tally.changed.notify_one();
+        }
+    }
 }
 
 /// Serves the streams of a connection, each in a task of its own.
@@ -55,32 +108,27 @@ pub(crate) async fn serve(
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(100))
         .max_send_buffer_size(256 << 10);
-    let handshake = builder.handshake(Rewound::from(io));
+    let metered = Metered::new(Rewound::from(io));
+    let budget = metered.budget();
+    let handshake = builder.handshake(metered);
     let limit = manager.config.timeouts.head.limit().unwrap_or(Duration::MAX);
-    let Ok(Ok(mut connection)) = tokio::time::timeout(limit, handshake).await else { return };
-    let tally = Rc::new(Tally::default());
-    let mut draining = false;
+    let Ok(Ok(connection)) = tokio::time::timeout(limit, handshake).await else { return };
+    let mut served =
+        Served { worker: worker.clone(), chain, connection, watch, tally: Tally::new(), budget, draining: false };
     loop {
-        let idle = manager.config.timeouts.connection_idle.limit().filter(|_| tally.active.get() == 0);
-        watch.arm(idle);
-        let event = next(&mut connection, &chain, &watch, &tally, draining).await;
-        match event {
+        let idle = manager.config.timeouts.connection_idle.limit().filter(|_| served.tally.active.get() == 0);
+        served.watch.arm(idle);
+        match served.next().await {
             Next::Stream(request, respond) => {
-                tally.active.set(tally.active.get() + 1);
-                tally.streams.set(tally.streams.get().saturating_add(1));
-                let stream = (worker.clone(), chain.current(), properties.clone(), tally.clone());
-                tokio::task::spawn_local(serve_stream(stream, request, respond));
-            }
-            Next::Tallied if is_abuse(&tally) => {
-                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
-                // What is left is to say so.
-                let _ = tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| connection.poll_closed(cx))).await;
-                return;
+                let counted = served.tally.begin();
+                let stream = (worker.clone(), served.chain.current(), properties.clone(), counted);
+                spawn_guarded(&worker, serve_stream(stream, request, respond));
             }
             Next::Tallied => {}
+            Next::Abuse => return served.send_away(&properties).await,
             Next::Drain => {
-                draining = true;
-                connection.graceful_shutdown();
+                served.draining = true;
+                served.connection.graceful_shutdown();
             }
             Next::End => return,
         }
@@ -89,107 +137,138 @@ pub(crate) async fn serve(
 
 type Request = http::Request<h2::RecvStream>;
 
+/// A connection being served.
+struct Served {
+    worker: Rc<Worker>,
+    chain: Rc<LiveChain<HttpManager>>,
+    connection: Connection<Metered<Rewound>, Bytes>,
+    watch: Watch,
+    tally: Rc<Tally>,
+    budget: Rc<FrameBudget>,
+    draining: bool,
+}
+
 enum Next {
     Stream(Request, SendResponse<Bytes>),
     /// A stream has ended.
     Tallied,
+    /// More is reset, or more comes that brings nothing, than anybody needs.
+    Abuse,
     Drain,
     End,
 }
 
-async fn next(
-    connection: &mut Connection<Rewound, Bytes>,
-    chain: &LiveChain<HttpManager>,
-    watch: &Watch,
-    tally: &Tally,
-    draining: bool,
-) -> Next {
-    let mut drain = std::pin::pin!(chain.draining.changed.notified());
-    let mut tallied = std::pin::pin!(tally.changed.notified());
-    poll_fn(|cx| {
-        if !draining && (chain.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(Next::Drain);
-        }
-        if watch.expired(cx.waker()) && !draining {
-            return Poll::Ready(Next::Drain);
-        }
-        if tallied.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Next::Tallied);
-        }
-        match connection.poll_accept(cx) {
-            Poll::Ready(Some(Ok((request, respond)))) => Poll::Ready(Next::Stream(request, respond)),
-            Poll::Ready(_) => Poll::Ready(Next::End),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+impl Served {
+    async fn next(&mut self) -> Next {
+        let Self { worker, chain, connection, watch, tally, budget, draining } = self;
+        let mut drain = std::pin::pin!(chain.draining.changed.notified());
+        let mut tallied = std::pin::pin!(tally.changed.notified());
+        poll_fn(|cx| {
+            let ends = chain.draining.has_begun() || worker.overload.sheds_requests();
+            if !*draining && (ends || drain.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(Next::Drain);
+            }
+            if watch.expired(cx.waker()) {
+                // A client that was asked to go and does not is not waited for.
+                return Poll::Ready(if *draining { Next::End } else { Next::Drain });
+            }
+            if tallied.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(if tally.is_abuse() { Next::Abuse } else { Next::Tallied });
+            }
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => Poll::Ready(Next::Stream(request, respond)),
+                Poll::Ready(_) => Poll::Ready(Next::End),
+                Poll::Pending if budget.is_spent() => Poll::Ready(Next::Abuse),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    async fn send_away(mut self, properties: &ConnectionProperties) {
+        let reason = if self.tally.is_abuse() { "resets" } else { "frames that bring nothing" };
+        tracing::info!(peer = %properties.direct_peer, "a connection is ended for its {reason}");
+        self.connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+        // What is left is to say so.
+        let _ = tokio::time::timeout(LAST_WORDS, poll_fn(|cx| self.connection.poll_closed(cx))).await;
+    }
 }
 
-fn is_abuse(tally: &Tally) -> bool {
-    tally.resets.get() > MAX_RESETS && tally.resets.get() > tally.streams.get() / 2
-}
-
-type Surroundings = (Rc<Worker>, Rc<HttpManager>, Rc<ConnectionProperties>, Rc<Tally>);
+type Surroundings = (Rc<Worker>, Rc<HttpManager>, Rc<ConnectionProperties>, Counted);
 
 async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendResponse<Bytes>) {
-    let (worker, manager, connection, tally) = stream;
+    let (worker, manager, connection, mut counted) = stream;
     let (parts, body) = request.into_parts();
     let scheme = if connection.tls_version.is_some() { "https" } else { "http" };
     let read = request_headers(&parts, scheme, &manager.limits).map_err(|refused| (refused, None));
     let prepared = read.and_then(|mut headers| {
-        if headers.get(":method") == Some(b"CONNECT") && !manager.config.connect {
-            return Err((Refused { status: 403, details: "upgrade_failed", body: "" }, Some(headers)));
-        }
-        match prepare(&mut headers, &worker, &manager, &connection) {
-            Ok(properties) => Ok((headers, properties)),
-            Err(refused) => Err((refused, Some(headers))),
+        let expects = expects_continue(&headers);
+        let admitted = room(&worker)
+            .and_then(|()| connect_allowed(&headers, &manager))
+            .and_then(|()| prepare(&mut headers, &worker, &manager, &connection));
+        match (admitted, expects) {
+            (Ok(properties), Ok(expects)) => Ok((headers, properties, expects)),
+            (Err(refused), _) | (_, Err(refused)) => Err((refused, Some(headers))),
         }
     });
     let finished = match prepared {
-        Ok((headers, properties)) => {
+        Ok((headers, properties, expects_continue)) => {
             let head_request = headers.get(":method") == Some(b"HEAD");
             let connect = headers.get(":method") == Some(b"CONNECT");
             let filtered = manager.begin(headers, properties, "HTTP/2");
             let receive = Http2Receive::new(body, manager.limits);
             let end = receive.is_end() && !connect;
-            let mut client = Client { respond, send: None, receive, head_request, ended: false };
+            let expects_continue = expects_continue && !end;
+            let mut client = Client { respond, send: None, receive, head_request, expects_continue, ended: false };
             let watch = worker.watch();
             watch.arm(manager.config.timeouts.stream_idle.limit());
             serve_request(worker.clone(), manager, filtered, end, &mut client, &watch).await
         }
         Err((refused, request)) => {
-            refuse(&manager, &mut respond, &connection, refused, request);
+            refuse(&worker, &manager, &mut respond, &connection, request, refused);
             Finished::Complete
         }
     };
-    tally.active.set(tally.active.get().saturating_sub(1));
-    if finished == Finished::Reset {
-        tally.resets.set(tally.resets.get().saturating_add(1));
-    }
-    if finished == Finished::Reset || tally.active.get() == 0 {
-        tally.changed.notify_one();
+    counted.complete = finished == Finished::Complete;
+}
+
+fn connect_allowed(headers: &HeaderList, manager: &HttpManager) -> Result<(), Refused> {
+    match headers.get(":method") {
+        Some(b"CONNECT") if !manager.config.connect => Err(Refused::UPGRADE_FAILED),
+        _ => Ok(()),
     }
 }
 
-/// Answers what is not taken, and logs it. `request`: as far as it could be read.
+/// Whether the client waits to be told to send its body (RFC 9110 section 10.1.1: there is no other expectation).
+fn expects_continue(headers: &HeaderList) -> Result<bool, Refused> {
+    let mut expects = false;
+    for value in headers.values("expect").filter(|value| !value.is_empty()) {
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Refused::EXPECTATION);
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
+/// Answers what is not taken, and logs it. `request`: its headers, if they could be read.
 fn refuse(
+    worker: &Worker,
     manager: &HttpManager,
     respond: &mut SendResponse<Bytes>,
     connection: &Rc<ConnectionProperties>,
-    refused: Refused,
     request: Option<HeaderList>,
+    refused: Refused,
 ) {
-    let Refused { status, details, body } = refused;
-    let reply = LocalReply { status, body: body.into(), details: details.into(), ..LocalReply::default() };
-    let (headers, _) = to_events(reply, false, false);
-    if let Some(response) = to_response(&headers)
-        && let Ok(mut stream) = respond.send_response(response, body.is_empty())
-        && !body.is_empty()
+    let refusal = Refusal::new(worker, request.as_ref(), refused);
+    if let Some(response) = to_response(&refusal.headers)
+        && let Ok(mut stream) = respond.send_response(response, refusal.body.is_empty())
+        && !refusal.body.is_empty()
     {
         // A client that has gone does not miss it.
-        let _ = stream.send_data(Bytes::from_static(body.as_bytes()), true);
+        let _ = stream.send_data(refusal.body.clone(), true);
     }
-    manager.log_refused("HTTP/2", connection, request, headers, refused);
+    refusal.log(manager, connection, request, "HTTP/2");
 }
 
 /// A client's end of one stream.
@@ -198,11 +277,18 @@ struct Client {
     send: Option<Http2Send>,
     receive: Http2Receive,
     head_request: bool,
+    expects_continue: bool,
     ended: bool,
 }
 
 impl Peer for Client {
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, PeerError>> {
+        if std::mem::take(&mut self.expects_continue) {
+            let mut response = http::Response::new(());
+            *response.status_mut() = http::StatusCode::CONTINUE;
+            // One that sends without being told is read all the same.
+            let _ = self.respond.send_informational(response);
+        }
         self.receive.poll_incoming(cx)
     }
 

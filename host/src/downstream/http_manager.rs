@@ -4,7 +4,6 @@ use crate::downstream::tcp_manager::direction_number;
 use crate::filter_chain::{FilterChain, FilteredStream};
 use crate::http::http1::head::HeadLimits;
 use crate::http::path::PathNormalization;
-use crate::http::refused::Refused;
 use crate::telemetry::{Active, HttpTelemetry, ResponseFlags};
 use crate::upstream::ClusterSet;
 use crate::upstream::retry::RetryPolicy;
@@ -100,26 +99,6 @@ impl HttpManager {
     /// Counts a stream that has ended, and writes its line to the access log.
     pub(crate) fn log(&self, stream: &Stream, flags: ResponseFlags, duration: Duration) {
         self.telemetry.end(&stream.state.borrow(), flags, duration);
-    }
-
-    /// Counts and logs a request that no filter has seen. Without a request it was no HTTP that may be passed on.
-    pub(crate) fn log_refused(
-        &self,
-        protocol: &'static str,
-        connection: &Rc<ConnectionProperties>,
-        request: Option<HeaderList>,
-        response: HeaderList,
-        refused: Refused,
-    ) {
-        let _counted = self.stream(protocol == "HTTP/2");
-        let flags = if request.is_some() { ResponseFlags::NONE } else { ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR };
-        let mut state = StreamState::new(request.unwrap_or_default(), 0, connection.clone(), SystemTime::now());
-        state.protocol = protocol;
-        state.direction = direction_number(self.direction);
-        state.response = response;
-        state.body_bytes = [0, u64::try_from(refused.body.len()).unwrap_or(u64::MAX)];
-        refused.details.clone_into(&mut state.details);
-        self.telemetry.end(&state, flags, Duration::ZERO);
     }
 }
 

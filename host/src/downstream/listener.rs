@@ -6,7 +6,8 @@ use crate::downstream::live_chain::LiveChain;
 use crate::downstream::tcp;
 use crate::downstream::tcp_manager::TcpManager;
 use crate::generation::ListenerPlan;
-use crate::worker::Worker;
+use crate::overload::Room;
+use crate::worker::{Worker, spawn_guarded};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::cell::RefCell;
 use std::io;
@@ -117,7 +118,7 @@ impl ActiveListener {
         // Whoever the kernel has let in would be reset by the closing of the socket.
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         while let std::task::Poll::Ready(Ok((stream, peer))) = self.socket.poll_accept(&mut context) {
-            tokio::task::spawn_local(serve(worker.clone(), serving.clone(), stream, peer));
+            admit(worker, serving.clone(), stream, peer);
         }
         serving.chains.iter().for_each(Served::drain);
     }
@@ -151,11 +152,12 @@ impl Served {
 
 async fn accept(worker: Rc<Worker>, socket: Rc<TcpListener>, serving: Rc<RefCell<Rc<Serving>>>) {
     loop {
+        // The kernel keeps them meanwhile, and refuses them itself when it has too many.
+        while worker.overload.sheds_connections() {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
         match socket.accept().await {
-            Ok((stream, peer)) => {
-                let serving = serving.borrow().clone();
-                tokio::task::spawn_local(serve(worker.clone(), serving, stream, peer));
-            }
+            Ok((stream, peer)) => admit(&worker, serving.borrow().clone(), stream, peer),
             // One that was gone before it was accepted concerns nobody.
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
@@ -171,7 +173,15 @@ fn is_of_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn serve(worker: Rc<Worker>, serving: Rc<Serving>, stream: TcpStream, peer: SocketAddr) {
+/// Serves a connection, unless there are as many as may be.
+fn admit(worker: &Rc<Worker>, serving: Rc<Serving>, stream: TcpStream, peer: SocketAddr) {
+    match worker.overload.let_in() {
+        Some(room) => spawn_guarded(worker, serve(worker.clone(), room, serving, stream, peer)),
+        None => tracing::debug!(listener = %serving.plan.name, %peer, "a connection too many is closed"),
+    }
+}
+
+async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: TcpStream, peer: SocketAddr) {
     let _connected = worker.connected();
     // A socket that cannot be told so is slower, not wrong.
     let _ = stream.set_nodelay(true);

@@ -10,6 +10,7 @@ mod http_manager;
 mod listener;
 mod live_chain;
 mod prepare;
+mod refusal;
 mod tcp;
 mod tcp_manager;
 

@@ -6,6 +6,7 @@ use crate::http::authority::normalize_authority;
 use crate::http::hygiene::strip_client_headers;
 use crate::http::path::{PathOutcome, normalize_path};
 use crate::http::refused::Refused;
+use crate::http::repeated::join_request;
 use crate::wasm::ConnectionProperties;
 use crate::worker::Worker;
 use compiler::snapshot::Direction;
@@ -26,6 +27,7 @@ pub(crate) fn prepare(
 ) -> Result<Rc<ConnectionProperties>, Refused> {
     strip_client_headers(headers)?;
     headers.retain(|name, _| name != b"expect");
+    join_request(headers);
     let secure = connection.tls_version.is_some();
     spell_authority(headers, if secure { 443 } else { 80 })?;
     if let Some(path) = headers.get(":path")
@@ -43,6 +45,18 @@ pub(crate) fn prepare(
         headers.append(b"x-request-id", id.hyphenated().encode_lower(&mut text).as_bytes());
     }
     Ok(connection)
+}
+
+/// Whether there is room for one more request.
+///
+/// # Errors
+/// There is none: the process is short of memory.
+pub(crate) fn room(worker: &Worker) -> Result<(), Refused> {
+    if worker.overload.sheds_requests() {
+        worker.overload.shed();
+        return Err(Refused::OVERLOADED);
+    }
+    Ok(())
 }
 
 fn spell_authority(headers: &mut HeaderList, default_port: u16) -> Result<(), Refused> {

@@ -12,10 +12,12 @@ use crate::Faults;
 use crate::downstream::ListenerChains;
 use crate::telemetry::Registry;
 use crate::upstream::{SharedCluster, SharedClusters};
-use compiler::snapshot::{self, Direction, FilterChainMatch, HttpConnectionManager, NetworkFilter, Snapshot, TcpProxy};
+use compiler::snapshot::{
+    self, Direction, FilterChainMatch, HttpConnectionManager, HttpTimeouts, NetworkFilter, Snapshot, TcpProxy,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A snapshot made ready to run.
 pub(crate) struct Generation {
@@ -25,6 +27,8 @@ pub(crate) struct Generation {
     pub(crate) clusters: Arc<SharedClusters>,
     /// In the snapshot's order.
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
+    /// The shortest time that anything may be silent.
+    pub(crate) shortest_timeout: Option<Duration>,
 }
 
 /// A listener as the workers run it.
@@ -75,7 +79,9 @@ impl Generation {
             listeners.extend(listener(config, &modules, &mut faults).map(Arc::new));
         }
         let number = workshop.before.map_or(1, |before| before.number + 1);
-        faults.or(Self { number, snapshot: Arc::new(snapshot), clusters: Arc::new(clusters), listeners })
+        let shortest_timeout = shortest_timeout(&snapshot);
+        let (snapshot, clusters) = (Arc::new(snapshot), Arc::new(clusters));
+        faults.or(Self { number, snapshot, clusters, listeners, shortest_timeout })
     }
 
     /// Every plugin once, those that `before` runs already left out.
@@ -93,6 +99,19 @@ impl Generation {
     fn plans(&self) -> impl Iterator<Item = &PluginPlan> {
         self.listeners.iter().flat_map(|listener| listener.filter_chains.iter().flat_map(|chain| &chain.plugins))
     }
+}
+
+fn shortest_timeout(snapshot: &Snapshot) -> Option<Duration> {
+    let chains = snapshot.listeners.iter().flat_map(|listener| &listener.filter_chains);
+    let of_chains = chains.flat_map(|chain| match &chain.network_filter {
+        NetworkFilter::HttpConnectionManager(manager) => {
+            let HttpTimeouts { head, stream_idle, connection_idle } = &manager.timeouts;
+            [*head, *stream_idle, *connection_idle]
+        }
+        NetworkFilter::TcpProxy(proxy) => [proxy.idle_timeout; 3],
+    });
+    let of_clusters = snapshot.clusters.iter().map(|cluster| cluster.idle_timeout);
+    of_chains.chain(of_clusters).filter_map(snapshot::Duration::limit).min()
 }
 
 fn listener(config: &snapshot::Listener, modules: &Modules, faults: &mut Faults) -> Option<ListenerPlan> {

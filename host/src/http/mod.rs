@@ -5,14 +5,17 @@ pub mod http1;
 pub mod hygiene;
 pub mod path;
 pub mod refused;
+pub mod repeated;
 mod syntax;
 pub mod validate;
 
+mod frame_budget;
 mod http1_io;
 mod http2_message;
 mod peer;
 mod rewound;
 
+pub(crate) use frame_budget::{FrameBudget, Metered, PREFACE};
 pub(crate) use http1_io::Http1Io;
 pub(crate) use http2_message::{
     Http2Receive, Http2Send, error_of, request_headers, response_headers, to_request, to_response,

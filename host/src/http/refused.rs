@@ -41,6 +41,12 @@ impl Refused {
     pub const MISSING_HOST: Self = Self { status: 400, details: "missing_host_header", body: "" };
     /// HTTP/1.0.
     pub const LOW_VERSION: Self = Self::with_phrase(426, "low_version", "Upgrade Required");
+    /// An upgrade or a tunnel that is not allowed; Envoy's reply to it has no body.
+    pub const UPGRADE_FAILED: Self = Self { status: 403, details: "upgrade_failed", body: "" };
+    /// A head that does not end (RFC 9110 section 15.5.9).
+    pub const HEAD_TIMEOUT: Self = Self::with_phrase(408, "request_header_timeout", "Request Timeout");
+    /// There is no room for more requests; details as Envoy's overload manager has them.
+    pub const OVERLOADED: Self = Self::with_phrase(503, "overload", "overloaded");
     /// Any other version of HTTP.
     pub const UNKNOWN_VERSION: Self = Self::with_phrase(505, "http1.codec_error", "HTTP Version Not Supported");
     /// A request target beyond its limit.

@@ -3,10 +3,12 @@
 use crate::downstream::HttpManager;
 use crate::filter_chain::{Event, Fate, FilteredStream};
 use crate::http::hygiene;
+use crate::http::repeated::join_response;
 use crate::http::{Incoming, Peer, PeerError, validate};
 use crate::proxy_error::ProxyError;
 use crate::router::route::{Route, strip_control};
 use crate::telemetry::ResponseFlags;
+use crate::upstream::circuit_breakers::Permit;
 use crate::upstream::outlier_detection::Outcome;
 use crate::upstream::retry::AttemptFailure;
 use crate::upstream::{Acquired, Chosen, ConnectFailure, Connecting, Unavailable, UpstreamPeer, Wanted};
@@ -69,6 +71,8 @@ struct Exchange<'d> {
     attempt: Attempt,
     tried: Vec<usize>,
     retries: u32,
+    /// Counts the retry under way.
+    retrying: Option<Permit>,
     replayed_once: bool,
     replay: Replay,
     /// All of the request has come.
@@ -117,6 +121,7 @@ pub(crate) async fn serve(
         attempt: Attempt::None,
         tried: Vec::new(),
         retries: 0,
+        retrying: None,
         replayed_once: false,
         replay: Replay::default(),
         request_ended: end,
@@ -556,6 +561,7 @@ impl Exchange<'_> {
         self.lose_replay();
         let upgraded = status == 101 || (self.is_connect() && (200..300).contains(&status));
         hygiene::strip_hop_by_hop_response(&mut headers);
+        join_response(&mut headers);
         if self.retries > 0 && self.exhausted_on(status, &headers) {
             self.flags = self.flags.and(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         }
@@ -674,12 +680,15 @@ impl Exchange<'_> {
         self.fail_after(error, wanted && self.retries > 0);
     }
 
-    /// Waits for the next attempt; false when the circuit breaker for retries says no.
+    /// Waits for the next attempt, which counts from now on; false when the circuit breaker for retries says no.
     fn try_again(&mut self) -> bool {
         let Some(route) = &self.route else { return false };
-        let Some(room) = route.cluster.shared.breakers.try_acquire_retry() else { return false };
-        // Counted while it waits: what overload would make worse are many waiting at a time.
-        drop(room);
+        // The room of the retry before is free again.
+        self.retrying = None;
+        self.retrying = route.cluster.shared.breakers.try_acquire_retry();
+        if self.retrying.is_none() {
+            return false;
+        }
         self.retries += 1;
         let wait = route.retry.back_off(self.retries, self.worker.draw());
         if let Attempt::Active(chosen, _) = &self.attempt {
@@ -737,14 +746,17 @@ impl Exchange<'_> {
     fn send_event(&mut self, event: Event) -> Result<(), PeerError> {
         match event {
             Event::Headers { end } => {
+                let own = self.filtered.fate() == Fate::Replied;
                 let invalid = {
-                    let state = self.filtered.stream().state.borrow();
+                    let mut state = self.filtered.stream().state.borrow_mut();
+                    self.worker.sign(&mut state.response, own);
                     validate::response(&state.response, &self.manager.after_filters).is_err()
                 };
                 if invalid {
                     self.stop_upstream();
                     let (reply, _) = ProxyError::InvalidResponse.reply(false);
-                    let (headers, _) = crate::filter_chain::to_events(reply.into(), false, true);
+                    let (mut headers, _) = crate::filter_chain::to_events(reply.into(), false, true);
+                    self.worker.sign(&mut headers, true);
                     self.filtered.stream().state.borrow_mut().response = headers;
                     self.response_ended = true;
                     let state = self.filtered.stream().state.borrow();

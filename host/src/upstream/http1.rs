@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 /// Interim responses that are read over before an upstream is taken for broken.
-const MAX_INTERIM: u32 = 16;
+pub(super) const MAX_INTERIM: u32 = 16;
 
 /// A connection that is not in use.
 pub(crate) struct Http1Connection {

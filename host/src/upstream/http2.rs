@@ -3,6 +3,7 @@
 use crate::http::http1::head::HeadLimits;
 use crate::http::refused::Refused;
 use crate::http::{Http2Receive, Http2Send, Incoming, Peer, PeerError, Transport, response_headers, to_request};
+use crate::upstream::http1::MAX_INTERIM;
 use crate::upstream::pool::{ConnectFailure, Open, UpstreamPeer};
 use bytes::Bytes;
 use h2::client::{Connection, ResponseFuture, SendRequest};
@@ -81,12 +82,24 @@ pub(crate) struct Http2Upstream {
     response: Option<ResponseFuture>,
     send: Option<Http2Send>,
     receive: Option<Http2Receive>,
+    interim: u32,
 }
 
 impl Http2Upstream {
     pub(crate) fn new(connection: Http2Connection, reused: bool, limits: HeadLimits) -> Self {
         connection.state.streams.set(connection.state.streams.get() + 1);
-        Self { connection, reused, limits, response: None, send: None, receive: None }
+        Self { connection, reused, limits, response: None, send: None, receive: None, interim: 0 }
+    }
+
+    fn read_over_interim(&mut self, cx: &mut Context<'_>) -> Result<(), PeerError> {
+        let Some(response) = &mut self.response else { return Ok(()) };
+        while let Poll::Ready(Some(Ok(_))) = response.poll_informational(cx) {
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(PeerError::Protocol(Refused::CODEC_ERROR.by_upstream()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -102,6 +115,7 @@ impl Peer for Http2Upstream {
         if let Some(receive) = &mut self.receive {
             return receive.poll_incoming(cx);
         }
+        self.read_over_interim(cx)?;
         let Some(response) = &mut self.response else { return Poll::Pending };
         let answered = ready!(Pin::new(response).poll(cx));
         let (parts, body) = answered.map_err(|error| crate::http::error_of(&error))?.into_parts();

@@ -1,15 +1,25 @@
 //! A worker: one thread with its own runtime, listeners, VMs and connections. What is made here never leaves it.
 
+mod date;
 mod generation;
+mod task;
 mod thread;
 mod watch;
 
+pub(crate) use task::spawn as spawn_guarded;
 pub(crate) use thread::{Command, PluginReport, Setup, Sockets, WorkerHandle, spawn};
-pub(crate) use watch::{SWEEP, Watch, Watches};
+pub(crate) use watch::{Watch, Watches, sweep_every};
 
+use crate::overload::Overload;
+use crate::telemetry::{Counter, Registry};
+use date::Date;
+use http_match::HeaderList;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The size of [`Worker::buffer`].
 const BUFFER: usize = 64 << 10;
@@ -20,21 +30,37 @@ pub(crate) struct Worker {
     watches: Watches,
     /// Bytes on their way from one socket to another: one for all connections, as none keeps it while it waits.
     pub(crate) buffer: RefCell<Box<[u8]>>,
+    /// How loaded the process is.
+    pub(crate) overload: Arc<Overload>,
     connections: Cell<usize>,
     quiet: Notify,
+    date: Date,
+    /// Tasks that have panicked.
+    panics: Counter,
 }
 
 /// A connection that counts as long as this lives.
 pub(crate) struct Connected(Rc<Worker>);
 
 impl Worker {
+    /// A worker of a proxy of its own.
+    #[cfg(test)]
     pub(crate) fn new(seed: u64) -> Rc<Self> {
+        let registry = Registry::for_threads(1);
+        Self::under(seed, Overload::new(&registry), &registry)
+    }
+
+    /// A worker of a proxy that is so loaded.
+    pub(crate) fn under(seed: u64, overload: Arc<Overload>, registry: &Registry) -> Rc<Self> {
         Rc::new(Self {
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             watches: Watches::default(),
             buffer: RefCell::new(vec![0; BUFFER].into()),
+            overload,
             connections: Cell::new(0),
             quiet: Notify::new(),
+            date: Date::default(),
+            panics: registry.counter("outrigger_task_panics", &[]),
         })
     }
 
@@ -48,9 +74,20 @@ impl Worker {
         self.watches.watch()
     }
 
-    /// Wakes what has been silent for too long; called every [`SWEEP`].
-    pub(crate) fn sweep(&self) {
-        self.watches.sweep();
+    /// Wakes what has been silent for too long; called every so often, see [`sweep_every`].
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.watches.sweep(now);
+    }
+
+    /// Adds to a response's headers what every response has (RFC 9110 section 6.6.1): `date`, if it has none. `own`:
+    /// and who says so, for a response of the proxy's own.
+    pub(crate) fn sign(&self, headers: &mut HeaderList, own: bool) {
+        if headers.get("date").is_none() {
+            self.date.with(SystemTime::now(), |date| headers.add("date", date.as_bytes()));
+        }
+        if own && headers.get("server").is_none() {
+            headers.add("server", b"outrigger");
+        }
     }
 
     /// Counts a connection.

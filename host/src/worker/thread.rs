@@ -4,19 +4,21 @@ use crate::Faults;
 use crate::app::GuestLog;
 use crate::downstream::ActiveListener;
 use crate::generation::Generation;
+use crate::overload::Overload;
 use crate::services::WorkerServices;
 use crate::telemetry::{AccessLogs, LogWriter, Registry};
 use crate::wasm::{SharedState, VmTable};
 use crate::worker::generation::{Prepared, Workbench};
-use crate::worker::{SWEEP, Worker};
+use crate::worker::{Worker, sweep_every};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// Sockets that listen, by the listener's name.
 pub(crate) type Sockets = HashMap<String, std::net::TcpListener>;
@@ -77,6 +79,7 @@ pub(crate) struct Setup {
     pub(crate) shared: Arc<SharedState>,
     pub(crate) guest_log: Option<GuestLog>,
     pub(crate) log_writer: LogWriter,
+    pub(crate) overload: Arc<Overload>,
 }
 
 /// Starts a worker.
@@ -104,7 +107,7 @@ struct Running {
 }
 
 async fn serve(number: usize, setup: Setup, mut commands: UnboundedReceiver<Command>) {
-    let worker = Worker::new(fastrand::u64(..));
+    let worker = Worker::under(fastrand::u64(..), setup.overload, &setup.registry);
     let (mailbox, mut mail) = unbounded_channel();
     let vms = Rc::new(VmTable::default());
     let services = WorkerServices::new(worker.clone(), setup.registry.clone(), mailbox, setup.guest_log);
@@ -112,8 +115,7 @@ async fn serve(number: usize, setup: Setup, mut commands: UnboundedReceiver<Comm
     let (shared, registry) = (setup.shared, setup.registry);
     let workbench = Workbench { worker, vms: vms.clone(), services, shared, registry, access_logs };
     let mut running = Running { number, workbench, serving: None, prepared: None, listeners: HashMap::new() };
-    let mut sweep = tokio::time::interval(SWEEP);
-    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut sweep = every(sweep_every(None));
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -121,9 +123,19 @@ async fn serve(number: usize, setup: Setup, mut commands: UnboundedReceiver<Comm
                 None => return,
             },
             Some(ready) = mail.recv() => vms.queue_ready(ready),
-            _ = sweep.tick() => running.sweep(),
+            now = sweep.tick() => running.sweep(now),
+        }
+        let wanted = running.sweep_every();
+        if wanted != sweep.period() {
+            sweep = every(wanted);
         }
     }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 impl Running {
@@ -194,10 +206,14 @@ impl Running {
         reports.collect()
     }
 
-    fn sweep(&self) {
-        self.workbench.worker.sweep();
+    fn sweep_every(&self) -> Duration {
+        sweep_every(self.serving.as_ref().and_then(|serving| serving.generation.shortest_timeout))
+    }
+
+    fn sweep(&self, now: Instant) {
+        self.workbench.worker.sweep(now);
         if let Some(serving) = &self.serving {
-            let now = Instant::now();
+            let now = now.into_std();
             serving.clusters.values().for_each(|cluster| cluster.close_idle(now));
         }
     }

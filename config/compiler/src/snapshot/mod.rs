@@ -4,6 +4,7 @@ mod cluster;
 mod duration;
 mod filter_chain;
 mod listener;
+mod overload;
 mod plugin;
 mod transport_socket;
 
@@ -16,6 +17,7 @@ pub use filter_chain::{
     NetworkFilter, PathNormalization, TcpProxy, TransportProtocol,
 };
 pub use listener::{Direction, Listener};
+pub use overload::Overload;
 pub use plugin::{FailStrategy, Module, Phase, Plugin, PluginLimits};
 pub use transport_socket::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamTls};
 
@@ -46,6 +48,9 @@ pub struct Snapshot {
     /// `terminationDrainDuration`: 5 s; ours 30 s).
     #[serde(default = "default_drain")]
     pub drain: Duration,
+    /// Beyond which load is shed.
+    #[serde(default, skip_serializing_if = "Overload::is_default")]
+    pub overload: Overload,
 }
 
 fn default_drain() -> Duration {

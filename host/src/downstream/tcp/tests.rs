@@ -275,16 +275,21 @@ fn silence_ends_a_connection() {
         let proxy = Proxy::new(&[address], Vec::new(), json!({}));
         let (mut client, outcome) = proxy.connect().await;
         let (mut server, _) = upstream.accept().await.unwrap();
+        let now = std::cell::Cell::new(tokio::time::Instant::now());
+        let second = || {
+            now.set(now.get() + Duration::from_secs(1));
+            proxy.worker.sweep(now.get());
+        };
         for text in ["a", "b"] {
             // Bytes begin the two seconds anew.
-            proxy.worker.sweep();
-            proxy.worker.sweep();
+            second();
+            second();
             client.write_all(text.as_bytes()).await.unwrap();
             server.read_exact(&mut [0]).await.unwrap();
         }
         for _ in 0..3 {
             assert!(!outcome.is_finished());
-            proxy.worker.sweep();
+            second();
         }
         assert_eq!(read_all(&mut client).await, Err(ErrorKind::ConnectionReset));
         assert_eq!(read_all(&mut server).await, Err(ErrorKind::ConnectionReset));
