@@ -10,6 +10,7 @@ mod candidate_index;
 mod header_list;
 mod http_match_request;
 mod match_table;
+mod merge;
 mod path_template;
 mod pattern;
 mod re2_syntax;
