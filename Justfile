@@ -7,6 +7,7 @@ default:
 # Formatting and lints.
 check:
     cargo fmt --all --check
+    rustfmt --check --edition 2024 tests/guests/abi/*.rs tests/guests/programs/*.rs
     cargo clippy --workspace --all-targets -- -D warnings
 
 # Every test: native, stock Envoy, wasm-bindgen.

@@ -1,9 +1,11 @@
-//! Every test that needs more than one crate, in one binary: the cases in each engine, and what concerns the whole
-//! repository.
+//! Every test that needs more than one crate, in one binary: the cases in each engine, guests that misbehave, and
+//! what concerns the whole repository.
 
 mod cases;
+mod guests;
 mod repository;
 mod robust;
+mod wasm_driver;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -17,6 +19,7 @@ fn main() {
     }
     trials.extend(repository::trials());
     trials.extend(robust::trials());
+    trials.extend(guests::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the proxies: leaving the process would not.
     engines.stop();

@@ -72,6 +72,8 @@ pub struct FilteredStream {
     response_headers_out: bool,
     held_bytes: [usize; 2],
     body_edited: [bool; 2],
+    /// Local replies so far: what was on its way when one was made goes no further.
+    replies: u32,
 }
 
 #[derive(Default)]
@@ -108,6 +110,7 @@ impl FilteredStream {
             response_headers_out: false,
             held_bytes: [0; 2],
             body_edited: [false; 2],
+            replies: 0,
         }
     }
 
@@ -167,7 +170,7 @@ impl FilteredStream {
 
     /// Whether a filter holds the stream.
     pub fn is_held(&self) -> bool {
-        self.fate == Fate::Open && self.filters.iter().any(|filter| filter.flows.iter().any(Flow::is_held))
+        self.fate != Fate::Reset && self.filters.iter().any(|filter| filter.flows.iter().any(Flow::is_held))
     }
 
     /// Who is to be woken when a filter asks for something between its callbacks.
@@ -180,10 +183,11 @@ impl FilteredStream {
     /// Heeds what filters have asked for between their callbacks.
     pub fn heed(&mut self) {
         for index in 0..self.filters.len() {
-            let asked =
-                self.stream.state.borrow().slots.get(index).is_some_and(|slot| {
-                    slot.failed || slot.reply.is_some() || slot.close || slot.resume.contains(&true)
-                });
+            // A filter that has failed and holds nothing is asked no more before its next callback.
+            let holds = self.filters.get(index).is_some_and(|filter| filter.flows.iter().any(Flow::is_held));
+            let asked = self.stream.state.borrow().slots.get(index).is_some_and(|slot| {
+                slot.failed && holds || slot.reply.is_some() || slot.close || slot.resume.contains(&true)
+            });
             if !asked || self.fate == Fate::Reset {
                 continue;
             }
@@ -350,7 +354,7 @@ impl FilteredStream {
                 drop(self.take_shown(index, direction));
                 self.keep(index, direction, Hold::BodyUnseen, end_held);
             }
-            _ => return Some(self.release(direction, index)),
+            _ => return self.release(direction, index),
         }
         None
     }
@@ -384,16 +388,31 @@ impl FilteredStream {
                 self.keep(index, direction, Hold::Trailers, Some(End::Trailers));
                 return;
             }
-            let released = self.release(direction, index);
-            if !released.is_empty() {
-                self.pass_data(direction, place, released, false);
+            let Some(released) = self.release(direction, index) else { return };
+            if !self.pass_released(direction, place, released) {
+                return;
             }
         }
         self.emit(direction, Event::Trailers);
     }
 
-    /// Lets go what a filter holds: headers on their way first, what was shown as the result.
-    fn release(&mut self, direction: Direction, index: usize) -> BodyBuffer {
+    /// Passes on what was held of a body before its trailers: whether they may follow.
+    fn pass_released(&mut self, direction: Direction, place: usize, released: BodyBuffer) -> bool {
+        let replies = self.replies;
+        if !released.is_empty() {
+            self.pass_data(direction, place, released, false);
+        }
+        self.stands(replies)
+    }
+
+    /// Whether the message that was being passed is still the one to pass: no reply has taken its place since.
+    fn stands(&self, replies: u32) -> bool {
+        self.replies == replies && self.fate != Fate::Reset
+    }
+
+    /// Lets go what a filter holds: headers on their way first, what was shown as the result. `None`: their way has
+    /// ended in a reply.
+    fn release(&mut self, direction: Direction, index: usize) -> Option<BodyBuffer> {
         let shown = self.take_shown(index, direction);
         let mut released = BodyBuffer::default();
         let mut headers = None;
@@ -406,15 +425,16 @@ impl FilteredStream {
         released.append(shown);
         self.allow(index, direction, Access::NONE);
         self.count_held(direction, false);
+        let replies = self.replies;
         if headers.is_some() {
             self.pass_headers(direction, self.after(direction, index), false);
         }
-        released
+        self.stands(replies).then_some(released)
     }
 
     /// Goes on where a filter held the stream. Not held: nothing happens.
     fn resume(&mut self, direction: Direction, index: usize) {
-        let next = self.after(direction, index);
+        let (next, replies) = (self.after(direction, index), self.replies);
         let Some(flow) = self.flow(index, direction) else { return };
         let (hold, held_end) = (flow.hold, flow.held_end);
         match hold {
@@ -428,7 +448,9 @@ impl FilteredStream {
                 if let Some(alone) = headers {
                     self.pass_headers(direction, next, alone);
                 }
-                self.resume_waiting(direction, next - 1, waiting, end);
+                if self.stands(replies) {
+                    self.resume_waiting(direction, next - 1, waiting, end);
+                }
             }
             Hold::Headers => {
                 let alone = flow.headers.take().unwrap_or(false);
@@ -437,13 +459,12 @@ impl FilteredStream {
                 self.pass_headers(direction, next, alone);
             }
             Hold::Body | Hold::BodyUnseen | Hold::Trailers => {
-                let released = self.release(direction, index);
+                let Some(released) = self.release(direction, index) else { return };
                 match held_end {
                     Some(End::Trailers) => {
-                        if !released.is_empty() {
-                            self.pass_data(direction, next, released, false);
+                        if self.pass_released(direction, next, released) {
+                            self.pass_trailers(direction, next);
                         }
-                        self.pass_trailers(direction, next);
                     }
                     end => self.pass_data(direction, next, released, end == Some(End::Stream)),
                 }
@@ -458,10 +479,9 @@ impl FilteredStream {
             None => self.pass_data(direction, place, waiting, false),
             Some(End::Stream) => self.pass_data(direction, place, waiting, true),
             Some(End::Trailers) => {
-                if !waiting.is_empty() {
-                    self.pass_data(direction, place, waiting, false);
+                if self.pass_released(direction, place, waiting) {
+                    self.pass_trailers(direction, place);
                 }
-                self.pass_trailers(direction, place);
             }
         }
     }
@@ -471,9 +491,13 @@ impl FilteredStream {
         if self.fate == Fate::Reset {
             return Answer::Settled;
         }
+        let held = self.filters.get(index).map(|filter| [filter.flows[0].is_held(), filter.flows[1].is_held()]);
         let (reply, close, failed) = {
             let mut state = self.stream.state.borrow_mut();
             let Some(slot) = state.slots.get_mut(index) else { return Answer::Settled };
+            // The other direction cannot be let go before it is held.
+            let other = 1 - direction as usize;
+            slot.resume[other] &= held.is_some_and(|held| held[other]);
             (slot.reply.take(), std::mem::take(&mut slot.close), std::mem::take(&mut slot.failed))
         };
         let Ok(action) = action.and(if failed { Err(Trapped) } else { action }) else {
@@ -527,8 +551,7 @@ impl FilteredStream {
         self.response_started = true;
         let (grpc, head) = {
             let state = self.stream.state.borrow();
-            let grpc = state.request.get("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
-            (grpc, state.request.get(":method") == Some(b"HEAD"))
+            (state.is_grpc(), state.request.get(":method") == Some(b"HEAD"))
         };
         let details = reply.details.clone();
         let (headers, events) = to_events(reply, grpc, head);
@@ -537,10 +560,13 @@ impl FilteredStream {
             state.response = headers;
             state.response_trailers = HeaderList::new();
             state.details = details;
-            state.slots.iter_mut().for_each(|slot| slot.bodies = Default::default());
+            for slot in &mut state.slots {
+                (slot.bodies, slot.body_edited, slot.resume) = Default::default();
+            }
         }
+        self.replies += 1;
         self.out = [VecDeque::new(), VecDeque::new()];
-        self.held_bytes = [0; 2];
+        (self.held_bytes, self.body_edited) = Default::default();
         for filter in &mut self.filters {
             filter.flows = [Flow::default(), Flow::default()];
         }
@@ -551,13 +577,14 @@ impl FilteredStream {
     }
 
     fn run_reply(&mut self, place: usize, events: Vec<Event>) {
+        let replies = self.replies;
         for event in events {
             match event {
                 Event::Headers { end } => self.pass_headers(Direction::Response, place, end),
                 Event::Data { bytes, end } => self.pass_data(Direction::Response, place, bytes.into(), end),
                 Event::Trailers => self.pass_trailers(Direction::Response, place),
             }
-            if self.fate == Fate::Reset {
+            if !self.stands(replies) {
                 return;
             }
         }

@@ -4,30 +4,33 @@ use crate::wasm::abi::status::AbiVersion;
 use std::collections::BTreeSet;
 use wasmtime::{AsContextMut, Instance, TypedFunc, WasmParams, WasmResults};
 
+/// `None`: not exported, or not allowed.
+type Callback<P, R> = Option<TypedFunc<P, R>>;
+
 /// Callbacks of a guest.
 pub(crate) struct Callbacks {
-    pub(crate) context_create: Option<TypedFunc<(u32, u32), ()>>,
-    pub(crate) vm_start: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) configure: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) tick: Option<TypedFunc<u32, ()>>,
-    pub(crate) queue_ready: Option<TypedFunc<(u32, u32), ()>>,
-    pub(crate) new_connection: Option<TypedFunc<u32, u32>>,
+    pub(crate) context_create: Callback<(u32, u32), ()>,
+    pub(crate) vm_start: Callback<(u32, u32), u32>,
+    pub(crate) configure: Callback<(u32, u32), u32>,
+    pub(crate) tick: Callback<u32, ()>,
+    pub(crate) queue_ready: Callback<(u32, u32), ()>,
+    pub(crate) new_connection: Callback<u32, u32>,
     /// Downstream data, upstream data.
-    pub(crate) data: [Option<TypedFunc<(u32, u32, u32), u32>>; 2],
+    pub(crate) data: [Callback<(u32, u32, u32), u32>; 2],
     /// Downstream close, upstream close.
-    pub(crate) connection_close: [Option<TypedFunc<(u32, u32), ()>>; 2],
+    pub(crate) connection_close: [Callback<(u32, u32), ()>; 2],
     /// By direction, as are the next two.
     pub(crate) headers: [Option<HeadersCallback>; 2],
-    pub(crate) body: [Option<TypedFunc<(u32, u32, u32), u32>>; 2],
-    pub(crate) trailers: [Option<TypedFunc<(u32, u32), u32>>; 2],
-    pub(crate) http_call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
-    pub(crate) grpc_initial_metadata: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) grpc_receive: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) grpc_trailing_metadata: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) grpc_close: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) done: Option<TypedFunc<u32, u32>>,
-    pub(crate) log: Option<TypedFunc<u32, ()>>,
-    pub(crate) delete: Option<TypedFunc<u32, ()>>,
+    pub(crate) body: [Callback<(u32, u32, u32), u32>; 2],
+    pub(crate) trailers: [Callback<(u32, u32), u32>; 2],
+    pub(crate) http_call_response: Callback<(u32, u32, u32, u32, u32), ()>,
+    pub(crate) grpc_initial_metadata: Callback<(u32, u32, u32), ()>,
+    pub(crate) grpc_receive: Callback<(u32, u32, u32), ()>,
+    pub(crate) grpc_trailing_metadata: Callback<(u32, u32, u32), ()>,
+    pub(crate) grpc_close: Callback<(u32, u32, u32), ()>,
+    pub(crate) done: Callback<u32, u32>,
+    pub(crate) log: Callback<u32, ()>,
+    pub(crate) delete: Callback<u32, ()>,
 }
 
 /// ABI 0.1.0 does not say whether the stream ends with its headers.

@@ -14,7 +14,7 @@ pub(crate) struct Deadline {
     trap: Duration,
     first: Option<Duration>,
     warned: bool,
-    overrun: bool,
+    overrun: Option<Duration>,
 }
 
 /// What to do about a guest that is still running.
@@ -29,7 +29,7 @@ pub(crate) enum Verdict {
 
 impl Deadline {
     pub(crate) fn new() -> Self {
-        Self { warning: Duration::ZERO, trap: Duration::ZERO, first: None, warned: false, overrun: false }
+        Self { warning: Duration::ZERO, trap: Duration::ZERO, first: None, warned: false, overrun: None }
     }
 
     /// Sets the bounds of a callback.
@@ -44,8 +44,8 @@ impl Deadline {
         (self.first, self.warned) = (None, false);
     }
 
-    /// Whether the last call was ended for its time.
-    pub(crate) fn overrun(&self) -> bool {
+    /// The bound that the last call was ended for, if it was.
+    pub(crate) fn overrun(&self) -> Option<Duration> {
         self.overrun
     }
 
@@ -60,7 +60,7 @@ impl Deadline {
             Some(first) => now.saturating_sub(first) + TICK,
         };
         if used >= self.trap {
-            self.overrun = true;
+            self.overrun = Some(self.trap);
             return Verdict::Interrupt;
         }
         if used >= self.warning && !self.warned {

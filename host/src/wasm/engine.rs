@@ -30,6 +30,8 @@ impl WasmEngine {
         config.epoch_interruption(true);
         config.concurrency_support(false);
         config.max_wasm_stack(512 << 10);
+        // A VM's memory is the one that is exported and counted, and its pointers have 32 bits.
+        config.wasm_multi_memory(false).wasm_memory64(false);
         let engine = Engine::new(&config).map_err(|error| format!("the WebAssembly engine does not start: {error}"))?;
         let (stop, stopped) = channel();
         let ticking = engine.clone();

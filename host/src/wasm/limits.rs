@@ -9,13 +9,15 @@ use std::time::Duration;
 /// | bound | default | Envoy 1.40 |
 /// | --- | --- | --- |
 /// | memory of a VM | 64 MiB, returned when the VM ends | 1 GiB, kept |
+/// | memory of all VMs of a plugin, on one worker | 256 MiB | none |
 /// | a callback: warning, trap | 10 ms, 100 ms of CPU time | none: an endless loop takes the worker |
 /// | start-up (`_initialize` to `configure`) | 10 s of CPU time | none |
 /// | calls in flight: of a stream, of a plugin | 8, 100 | the cluster's circuit breaker |
 /// | a held body, a body written by a guest | 1 MiB | the listener's buffer limit; none |
-/// | headers and trailers of a message | 60 KiB, 200 fields | none for what a guest writes |
+/// | headers or trailers of a message with what guests add | 120 KiB, 200 fields | none for what a guest writes |
+/// | properties that guests set on a stream | 100, 1 MiB in all | none |
 /// | shared data of a `vm_id` | 16 MiB, 10,000 keys | none |
-/// | items in a queue | 10,000, 1 MiB each | none |
+/// | queues of a `vm_id` | 1,000; 10,000 items in one, 16 MiB in all, 1 MiB in an item | none |
 /// | metrics of a plugin | 1,000, names of up to 256 bytes | none |
 /// | log lines of a plugin | 1,000 a second, 4 KiB each | none |
 /// | time a stream is held | 15 s | the stream idle timeout: 5 min |
@@ -23,6 +25,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Linear memory of one VM, in bytes.
     pub memory: usize,
+    /// Linear memory of all VMs of one plugin together, on one worker, in bytes.
+    pub memory_in_all: usize,
     /// CPU time of a callback after which a warning is logged.
     pub callback_warning: Duration,
     /// CPU time of a callback after which it traps.
@@ -43,8 +47,12 @@ pub struct Limits {
     pub shared_data_bytes: usize,
     /// Keys of shared data.
     pub shared_data_keys: usize,
+    /// Queues.
+    pub queues: usize,
     /// Items waiting in one queue.
     pub queue_items: usize,
+    /// Bytes of all items waiting.
+    pub queue_bytes: usize,
     /// Metrics that a plugin may define.
     pub metrics: usize,
     /// Log lines a second.
@@ -59,17 +67,20 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory: 64 << 20,
+            memory_in_all: 256 << 20,
             callback_warning: Duration::from_millis(10),
             callback: Duration::from_millis(100),
             start: Duration::from_secs(10),
             calls_of_stream: 8,
             calls: 100,
             body: 1 << 20,
-            header_bytes: 60 << 10,
+            header_bytes: 120 << 10,
             header_fields: 200,
             shared_data_bytes: 16 << 20,
             shared_data_keys: 10_000,
+            queues: 1000,
             queue_items: 10_000,
+            queue_bytes: 16 << 20,
             metrics: 1000,
             log_lines: 1000,
             log_line: 4096,

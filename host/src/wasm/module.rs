@@ -10,7 +10,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::PathBuf;
-use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, UnknownImportError};
+use wasmtime::{Caller, Engine, ExternType, InstancePre, Linker, Module, UnknownImportError, Val};
 
 /// The largest module that is compiled, in bytes.
 const MAX_SIZE: usize = 64 << 20;
@@ -92,14 +92,18 @@ impl WasmModule {
                 Ok(_) => return Err(LoadError::UnknownImports(unknown.join(", "))),
                 Err(error) => error,
             };
-            // Only to find the next: what has such an import is not run.
-            match error.downcast_ref::<UnknownImportError>() {
-                Some(import) => unknown.push(format!("{}.{}", import.module(), import.name())),
-                None => return Err(LoadError::NotLinked(format!("{error:#}"))),
-            }
-            if let Err(error) = linker.define_unknown_imports_as_traps(&self.module) {
+            let Some(import) = error.downcast_ref::<UnknownImportError>() else {
                 return Err(LoadError::NotLinked(format!("{error:#}")));
-            }
+            };
+            unknown.push(format!("{}.{}", import.module(), import.name()));
+            // Only to find the next: what has such an import is not run.
+            let ExternType::Func(signature) = import.ty() else {
+                return Err(LoadError::UnknownImports(unknown.join(", ")));
+            };
+            let refusal = |_: Caller<'_, VmState>, _: &[Val], _: &mut [Val]| Err(wasmtime::Error::msg("not linked"));
+            linker
+                .func_new(import.module(), import.name(), signature, refusal)
+                .map_err(|error| LoadError::NotLinked(format!("{error:#}")))?;
         }
     }
 

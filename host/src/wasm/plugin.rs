@@ -3,15 +3,17 @@
 use crate::wasm::limits::Limits;
 use crate::wasm::module::{LoadError, WasmModule};
 use crate::wasm::root_context::RootContext;
-use crate::wasm::services::Services;
+use crate::wasm::services::{LogLevel, Services};
 use crate::wasm::shared_state::SharedState;
 use crate::wasm::stream_context::{Direction, Stream};
+use crate::wasm::usage::{Usage, UsageReport};
 use crate::wasm::vm::{Blueprint, Trapped, Vm, VmKey, VmTable, reason};
 use crate::wasm::vm_state::VmState;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use wasmtime::InstancePre;
 
@@ -29,7 +31,7 @@ pub enum FailStrategy {
 }
 
 /// How a plugin is to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginSettings {
     /// Unique in a chain; names it in logs.
     pub name: String,
@@ -105,6 +107,9 @@ pub struct Plugin {
     shared: Arc<SharedState>,
     rooted: RefCell<Option<Rooted>>,
     restart: Restart,
+    usage: Rc<Usage>,
+    /// Bytes that its VMs have together.
+    memory: Arc<AtomicUsize>,
 }
 
 /// The plugin's root context in its VM.
@@ -114,17 +119,35 @@ struct Rooted {
     root: Rc<RootContext>,
 }
 
-/// When a failed VM may be made anew, in monotonic nanoseconds.
+/// When a failed VM may be made anew.
 #[derive(Default)]
 struct Restart {
+    /// In monotonic nanoseconds.
     at: Cell<u64>,
-    failures: Cell<u32>,
+    /// VMs in a row that ended before they had served a stream, and starts in a row that failed.
+    unserved: Cell<u32>,
+    not_started: Cell<u32>,
+    /// VMs in a row that their timer ended.
+    strikes: Cell<u32>,
     served: Cell<bool>,
     /// VMs that have ended.
     ended: Cell<u64>,
 }
 
-/// The longest that a plugin waits for a new VM.
+/// VMs in a row that may end without having served a stream before the next has to wait. Whoever can make a plugin
+/// trap would otherwise only have to be the first at each new VM to keep everyone from being served.
+const PATIENCE: u32 = 5;
+
+/// VMs in a row that their timer may end, and how often it must have returned for a VM not to count. What happens
+/// without any request would happen for ever.
+const STRIKES: u32 = 3;
+const STEADY: u32 = 100;
+
+/// The longest that a root context may stay that has asked to, once its plugin is no longer wanted.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// The shortest and the longest that a plugin waits for a new VM.
+const BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
 impl Plugin {
@@ -147,8 +170,8 @@ impl Plugin {
             environment: settings.environment.clone(),
             allowed: settings.allowed.iter().cloned().collect(),
         };
-        let (rooted, restart) = (RefCell::default(), Restart::default());
-        let plugin = Self { settings, module, instance, key, vms, services, shared, rooted, restart };
+        let (rooted, restart, usage, memory) = (RefCell::default(), Restart::default(), Rc::default(), Arc::default());
+        let plugin = Self { settings, module, instance, key, vms, services, shared, rooted, restart, usage, memory };
         let first = plugin.root()?;
         // The first VM of a plugin of many is only the proof that it starts.
         *plugin.rooted.borrow_mut() = Some(first);
@@ -167,9 +190,15 @@ impl Plugin {
 
     /// Whether its VM runs, how many bytes of memory it has, and how many before it have ended.
     pub fn health(&self) -> (bool, usize, u64) {
+        self.notice();
         let rooted = self.rooted.borrow();
         let vm = rooted.as_ref().map(|rooted| &rooted.vm);
         (vm.is_some_and(|vm| vm.is_running()), vm.map_or(0, |vm| vm.memory()), self.restart.ended.get())
+    }
+
+    /// What it has been asked to do on this worker, how long that took, and why its last VM ended.
+    pub fn usage(&self) -> UsageReport {
+        self.usage.report()
     }
 
     /// Makes the stream's context.
@@ -184,7 +213,7 @@ impl Plugin {
         match rooted.vm.create_context(rooted.root.id, stream, slot) {
             Ok(id) => Ok(Guest { plugin: self.clone(), vm: rooted.vm, id }),
             Err(Trapped) => {
-                self.failed();
+                self.notice();
                 Err(Unavailable)
             }
         }
@@ -192,7 +221,8 @@ impl Plugin {
 
     /// The root context, made anew if its VM has ended.
     fn running(&self) -> Result<Rooted, Unavailable> {
-        if let Some(rooted) = self.rooted.borrow().as_ref().filter(|rooted| rooted.vm.is_running()) {
+        self.notice();
+        if let Some(rooted) = self.rooted.borrow().as_ref() {
             return Ok(rooted.clone());
         }
         let now = self.services.monotonic();
@@ -205,32 +235,52 @@ impl Plugin {
         self.restart.at.set(now.saturating_add(cost.saturating_mul(10)));
         match started {
             Ok(rooted) => {
+                self.restart.not_started.set(0);
                 *self.rooted.borrow_mut() = Some(rooted.clone());
                 Ok(rooted)
             }
             Err(error) => {
-                self.services.log(crate::wasm::LogLevel::Error, &self.settings.name, &error.to_string());
-                self.failed();
+                self.log(&error.to_string());
+                self.usage.ended(&error.to_string());
+                self.restart.ended.set(self.restart.ended.get() + 1);
+                let failures = count(&self.restart.not_started);
+                self.wait(BACK_OFF.saturating_mul(1 << failures.min(6)).min(LONGEST_BACK_OFF));
                 Err(Unavailable)
             }
         }
     }
 
-    /// Notes that the VM has ended. One that had served a stream is made anew at once; one that never did backs off.
-    fn failed(&self) {
-        self.restart.ended.set(self.restart.ended.get() + 1);
-        if self.restart.served.replace(false) {
-            self.restart.failures.set(0);
-            return;
+    /// Notices that the VM has ended, once. It may be made anew at once, unless that has helped nobody several times.
+    fn notice(&self) {
+        let ended = self.rooted.borrow_mut().take_if(|rooted| !rooted.vm.is_running());
+        let Some(Rooted { root, .. }) = ended else { return };
+        let restart = &self.restart;
+        restart.ended.set(restart.ended.get() + 1);
+        if root.timer.returned.get() >= STEADY {
+            restart.strikes.set(0);
         }
-        let failures = self.restart.failures.get();
-        self.restart.failures.set(failures.saturating_add(1));
-        let base = Duration::from_secs(1 << failures.min(6)).min(LONGEST_BACK_OFF);
+        if root.timer.trapped.get() && count(&restart.strikes) >= STRIKES {
+            restart.at.set(u64::MAX);
+            return self.log(&format!("disabled: {STRIKES} VMs in a row have ended in on_tick"));
+        }
+        if restart.served.replace(false) {
+            restart.unserved.set(0);
+        } else if count(&restart.unserved) > PATIENCE {
+            self.wait(BACK_OFF);
+        }
+    }
+
+    /// Bars a new VM for a time, and a little more, so that not all workers come back at once.
+    fn wait(&self, time: Duration) {
         let mut draw = [0; 1];
         self.services.random(&mut draw);
-        let jitter = base.mul_f64(f64::from(draw[0]) / 512.0);
-        let wait = u64::try_from((base + jitter).as_nanos()).unwrap_or(u64::MAX);
+        let jitter = time.mul_f64(f64::from(draw[0]) / 512.0);
+        let wait = u64::try_from((time + jitter).as_nanos()).unwrap_or(u64::MAX);
         self.restart.at.set(self.services.monotonic().saturating_add(wait));
+    }
+
+    fn log(&self, line: &str) {
+        self.services.log(LogLevel::Error, &self.settings.name, line);
     }
 
     /// A root context in a VM that runs.
@@ -241,13 +291,13 @@ impl Plugin {
             settings: &self.settings,
             services: &self.services,
             shared: &self.shared,
+            memory: &self.memory,
         };
         let vm = match self.settings.vm_per_request {
             true => self.vms.fresh(&blueprint)?,
             false => self.vms.obtain(&self.key, &blueprint)?,
         };
-        let root = vm.start_root(&self.settings)?;
-        tokio::task::spawn_local(ticks(Rc::downgrade(&vm), Rc::downgrade(&root)));
+        let root = vm.start_root(&self.settings, &self.usage)?;
         Ok(Rooted { vm, root })
     }
 
@@ -261,35 +311,16 @@ impl Plugin {
             None => Ok(1),
         });
         match done {
-            Ok(0) => root.done_pending.set(true),
+            Ok(0) => {
+                root.done_pending.set(true);
+                tokio::task::spawn_local(async move {
+                    // Both stay alive for so long, with timer and calls.
+                    let _ = tokio::time::timeout(FAREWELL, root.done.notified()).await;
+                    let _ = vm.delete(root.id);
+                });
+            }
             // A guest that traps here has ended as well.
-            _ => drop(vm.delete(root.id)),
-        }
-    }
-}
-
-/// Calls the timer of a root context as often as it wants, until its VM ends. The next period starts when the
-/// callback has returned.
-async fn ticks(vm: Weak<Vm>, root: Weak<RootContext>) {
-    loop {
-        let Some(context) = root.upgrade() else { return };
-        let period = context.tick_period.get();
-        if period.is_zero() {
-            context.tick_changed.notified().await;
-            continue;
-        }
-        tokio::select! {
-            () = context.tick_changed.notified() => continue,
-            () = tokio::time::sleep(period) => {}
-        }
-        let (Some(vm), id) = (vm.upgrade(), context.id) else { return };
-        drop(context);
-        let ticked = vm.enter(id, |store, callbacks| match &callbacks.tick {
-            Some(call) => call.call(store, id),
-            None => Ok(()),
-        });
-        if ticked.is_err() {
-            return;
+            _ => _ = vm.delete(root.id),
         }
     }
 }
@@ -310,6 +341,11 @@ impl Guest {
     /// Whether it is called for the body of a direction at all.
     pub fn wants_body(&self, direction: Direction) -> bool {
         self.vm.wants_body(direction)
+    }
+
+    /// Whether it is called for the bytes of a direction of a TCP connection at all.
+    pub fn wants_data(&self, direction: Direction) -> bool {
+        self.vm.wants_data(direction)
     }
 
     /// Headers have come. The action: 0 continue, and what `proxy_on_request_headers` may return besides.
@@ -352,15 +388,10 @@ impl Guest {
     /// # Errors
     /// When the guest traps.
     pub fn data(&self, direction: Direction, readable: usize, end: bool) -> Result<u32, Trapped> {
-        let [downstream, upstream] = [0, 1];
-        let index = if direction == Direction::Request { downstream } else { upstream };
-        self.judged(self.vm.enter(self.id, |store, callbacks| match callbacks.data.get(index) {
-            Some(Some(call)) => call.call(store, (self.id, size(readable), u32::from(end))),
-            _ => Ok(0),
-        }))
+        self.judged(self.vm.data(self.id, direction, size(readable), end))
     }
 
-    /// A side of a TCP connection has closed. `peer`: 1 we did, 2 they did.
+    /// A side of a TCP connection has closed. `peer`: 0 nobody says, 1 we did, 2 they did.
     ///
     /// # Errors
     /// When the guest traps.
@@ -388,33 +419,44 @@ impl Guest {
     /// # Errors
     /// When the guest traps.
     pub fn end(self) -> Result<(), Trapped> {
-        let done = self.vm.enter(self.id, |store, callbacks| match &callbacks.done {
+        self.done()?;
+        self.delete()
+    }
+
+    /// The first half of [`Self::end`]: `on_done`. TCP connections are logged between the halves, where HTTP streams
+    /// are logged before both.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn done(&self) -> Result<(), Trapped> {
+        self.judged(self.vm.enter(self.id, |store, callbacks| match &callbacks.done {
             Some(call) => call.call(store, self.id).map(|_| ()),
             None => Ok(()),
-        });
-        self.judged(done.and_then(|()| self.vm.delete(self.id)))?;
+        }))
+    }
+
+    /// The second half: `on_delete`.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn delete(self) -> Result<(), Trapped> {
+        self.judged(self.vm.delete(self.id))?;
         self.plugin.restart.served.set(true);
         Ok(())
     }
 
     fn judged<R>(&self, result: Result<R, Trapped>) -> Result<R, Trapped> {
-        if result.is_err() && self.plugin.is_current(&self.vm) {
-            self.plugin.failed();
+        if result.is_err() {
+            self.plugin.notice();
         }
         result
     }
 }
 
-impl Plugin {
-    /// Whether this VM is the plugin's own, so that its end is counted once.
-    fn is_current(&self, vm: &Rc<Vm>) -> bool {
-        let mut rooted = self.rooted.borrow_mut();
-        let current = rooted.as_ref().is_some_and(|rooted| Rc::ptr_eq(&rooted.vm, vm));
-        if current {
-            *rooted = None;
-        }
-        current
-    }
+/// Counts one more: the new count.
+fn count(counter: &Cell<u32>) -> u32 {
+    counter.set(counter.get().saturating_add(1));
+    counter.get()
 }
 
 fn size(count: usize) -> u32 {

@@ -2,8 +2,11 @@
 
 use crate::telemetry::{Counter, Gauge, Histogram};
 use crate::wasm::plugin::PluginSettings;
+use crate::wasm::usage::Usage;
+use crate::wasm::vm::Vm;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -13,17 +16,30 @@ use tokio::task::AbortHandle;
 pub(crate) struct RootContext {
     pub(crate) id: u32,
     pub(crate) settings: Arc<PluginSettings>,
-    /// Zero: no timer.
-    pub(crate) tick_period: Cell<Duration>,
-    /// Tells the timer that its period has changed.
-    pub(crate) tick_changed: Notify,
+    pub(crate) usage: Rc<Usage>,
+    pub(crate) timer: Rc<Timer>,
     pub(crate) calls: RefCell<HashMap<u32, Call>>,
     /// What `proxy_get_status` answers: code, text.
     pub(crate) last_status: RefCell<(u32, Vec<u8>)>,
     pub(crate) log: LogBudget,
     /// `on_done` said false; `proxy_done` is awaited.
     pub(crate) done_pending: Cell<bool>,
+    /// It has come.
+    pub(crate) done: Notify,
     pub(crate) defined_metrics: Cell<usize>,
+}
+
+/// The timer of a root context.
+#[derive(Default)]
+pub(crate) struct Timer {
+    /// Zero: it does not run.
+    period: Cell<Duration>,
+    changed: Notify,
+    /// The task that calls the guest; there once a period was set.
+    task: RefCell<Option<AbortHandle>>,
+    /// Callbacks that have returned, and whether one did not: the VM ended with it.
+    pub(crate) returned: Cell<u32>,
+    pub(crate) trapped: Cell<bool>,
 }
 
 /// A call in flight. Ends with its root context, that is with its VM.
@@ -84,18 +100,69 @@ impl LogBudget {
 }
 
 impl RootContext {
-    pub(crate) fn new(id: u32, settings: Arc<PluginSettings>) -> Self {
+    /// Sets the timer's period; zero stops it.
+    pub(crate) fn set_period(self: &Rc<Self>, vm: &Weak<Vm>, period: Duration) {
+        let timer = &self.timer;
+        timer.period.set(period);
+        timer.changed.notify_one();
+        if timer.task.borrow().is_none() && !period.is_zero() {
+            let ticking = tick(vm.clone(), self.id, timer.clone());
+            *timer.task.borrow_mut() = Some(tokio::task::spawn_local(ticking).abort_handle());
+        }
+    }
+
+    /// Ends what goes on beside the guest's callbacks: its timer and its calls.
+    pub(crate) fn stop(&self) {
+        if let Some(task) = self.timer.task.take() {
+            task.abort();
+        }
+        drop(self.calls.take());
+    }
+
+    pub(crate) fn new(id: u32, settings: Arc<PluginSettings>, usage: Rc<Usage>) -> Self {
         Self {
             id,
             settings,
-            tick_period: Cell::new(Duration::ZERO),
-            tick_changed: Notify::new(),
+            usage,
+            timer: Rc::default(),
             calls: RefCell::default(),
             last_status: RefCell::default(),
             log: LogBudget::default(),
             done_pending: Cell::new(false),
+            done: Notify::new(),
             defined_metrics: Cell::new(0),
         }
+    }
+}
+
+impl Drop for RootContext {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Calls the timer of a root context as often as it wants, until its VM ends. The next period starts when the
+/// callback has returned.
+async fn tick(vm: Weak<Vm>, root: u32, timer: Rc<Timer>) {
+    loop {
+        let period = timer.period.get();
+        if period.is_zero() {
+            timer.changed.notified().await;
+            continue;
+        }
+        tokio::select! {
+            () = timer.changed.notified() => continue,
+            () = tokio::time::sleep(period) => {}
+        }
+        let Some(vm) = vm.upgrade() else { return };
+        let ticked = vm.enter(root, |store, callbacks| match &callbacks.tick {
+            Some(call) => call.call(store, root),
+            None => Ok(()),
+        });
+        if ticked.is_err() {
+            return timer.trapped.set(true);
+        }
+        timer.returned.set(timer.returned.get().saturating_add(1));
     }
 }
 

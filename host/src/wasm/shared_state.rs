@@ -37,11 +37,24 @@ struct Data {
 
 #[derive(Default)]
 struct Queues {
-    ids: HashMap<(Vec<u8>, Vec<u8>), u32>,
+    by_vm_id: HashMap<Arc<[u8]>, Named>,
     queues: HashMap<u32, Queue>,
+    last: u32,
+}
+
+/// What an item of a queue, or a queue, costs beside its bytes.
+const OVERHEAD: usize = 64;
+
+/// The queues of a `vm_id`.
+#[derive(Default)]
+struct Named {
+    ids: HashMap<Vec<u8>, u32>,
+    /// What names and items cost.
+    bytes: usize,
 }
 
 struct Queue {
+    vm_id: Arc<[u8]>,
     items: VecDeque<Vec<u8>>,
     owner: QueueReady,
     mailbox: UnboundedSender<QueueReady>,
@@ -56,12 +69,15 @@ impl SharedState {
     /// Says that it lives no more.
     pub(crate) fn leave(&self, vm_id: &[u8]) {
         let mut data = lock(&self.data);
-        if let Some(entry) = data.get_mut(vm_id) {
-            entry.vms = entry.vms.saturating_sub(1);
-            if entry.vms == 0 {
-                data.remove(vm_id);
-            }
+        let Some(entry) = data.get_mut(vm_id) else { return };
+        entry.vms = entry.vms.saturating_sub(1);
+        if entry.vms > 0 {
+            return;
         }
+        data.remove(vm_id);
+        let mut queues = lock(&self.queues);
+        let ids = queues.by_vm_id.remove(vm_id).map(|named| named.ids).unwrap_or_default();
+        ids.values().for_each(|id| drop(queues.queues.remove(id)));
     }
 
     /// A value and its CAS number.
@@ -95,34 +111,47 @@ impl SharedState {
         name: &[u8],
         owner: QueueReady,
         mailbox: UnboundedSender<QueueReady>,
+        limits: &Limits,
     ) -> Option<u32> {
-        let mut queues = lock(&self.queues);
-        let next = u32::try_from(queues.ids.len()).ok()?.checked_add(1).filter(|id| *id <= 10_000)?;
-        let id = *queues.ids.entry((vm_id.to_vec(), name.to_vec())).or_insert(next);
-        let owner = QueueReady { queue: id, ..owner };
-        match queues.queues.get_mut(&id) {
-            Some(queue) => (queue.owner, queue.mailbox) = (owner, mailbox),
-            None => {
-                queues.queues.insert(id, Queue { items: VecDeque::new(), owner, mailbox });
-            }
+        let queues = &mut *lock(&self.queues);
+        let known = queues.by_vm_id.get(vm_id).and_then(|named| named.ids.get(name));
+        if let Some(queue) = known.and_then(|id| queues.queues.get_mut(id)) {
+            (queue.owner, queue.mailbox) = (QueueReady { queue: queue.owner.queue, ..owner }, mailbox);
+            return Some(queue.owner.queue);
         }
+        let vm_id: Arc<[u8]> = vm_id.into();
+        let named = queues.by_vm_id.entry(vm_id.clone()).or_default();
+        let bytes = named.bytes.saturating_add(name.len() + OVERHEAD);
+        if named.ids.len() >= limits.queues || bytes > limits.queue_bytes {
+            return None;
+        }
+        let id = queues.last.checked_add(1)?;
+        (queues.last, named.bytes) = (id, bytes);
+        named.ids.insert(name.to_vec(), id);
+        let owner = QueueReady { queue: id, ..owner };
+        queues.queues.insert(id, Queue { vm_id, items: VecDeque::new(), owner, mailbox });
         Some(id)
     }
 
     /// The queue of a name.
     pub(crate) fn resolve(&self, vm_id: &[u8], name: &[u8]) -> Option<u32> {
-        lock(&self.queues).ids.get(&(vm_id.to_vec(), name.to_vec())).copied()
+        lock(&self.queues).by_vm_id.get(vm_id)?.ids.get(name).copied()
     }
 
     /// Appends an item and wakes the owner.
     pub(crate) fn enqueue(&self, id: u32, item: &[u8], limits: &Limits) -> Status {
-        let mut queues = lock(&self.queues);
+        let queues = &mut *lock(&self.queues);
         let Some(queue) = queues.queues.get_mut(&id) else {
             return Status::NotFound;
         };
-        if queue.items.len() >= limits.queue_items || item.len() > limits.body {
+        let Some(named) = queues.by_vm_id.get_mut(&queue.vm_id) else {
+            return Status::NotFound;
+        };
+        let bytes = named.bytes.saturating_add(item.len() + OVERHEAD);
+        if queue.items.len() >= limits.queue_items || item.len() > limits.body || bytes > limits.queue_bytes {
             return Status::InternalFailure;
         }
+        named.bytes = bytes;
         queue.items.push_back(item.to_vec());
         // A worker that has ended is told nothing.
         let _ = queue.mailbox.send(queue.owner);
@@ -131,8 +160,13 @@ impl SharedState {
 
     /// Takes the first item.
     pub(crate) fn dequeue(&self, id: u32) -> Result<Vec<u8>, Status> {
-        let mut queues = lock(&self.queues);
-        queues.queues.get_mut(&id).ok_or(Status::NotFound)?.items.pop_front().ok_or(Status::Empty)
+        let queues = &mut *lock(&self.queues);
+        let queue = queues.queues.get_mut(&id).ok_or(Status::NotFound)?;
+        let item = queue.items.pop_front().ok_or(Status::Empty)?;
+        if let Some(named) = queues.by_vm_id.get_mut(&queue.vm_id) {
+            named.bytes = named.bytes.saturating_sub(item.len() + OVERHEAD);
+        }
+        Ok(item)
     }
 }
 
@@ -178,13 +212,36 @@ mod tests {
         let (first, mut told_first) = tokio::sync::mpsc::unbounded_channel();
         let (last, mut told_last) = tokio::sync::mpsc::unbounded_channel();
         let owner = |vm| QueueReady { vm, root: 1, queue: 0 };
-        assert_eq!(state.register(b"v", b"q", owner(1), first), Some(1));
-        assert_eq!(state.register(b"v", b"q", owner(2), last), Some(1));
+        state.join(b"v");
+        assert_eq!(state.register(b"v", b"q", owner(1), first, &limits), Some(1));
+        assert_eq!(state.register(b"v", b"q", owner(2), last, &limits), Some(1));
         assert_eq!((state.resolve(b"v", b"q"), state.resolve(b"w", b"q")), (Some(1), None));
         assert_eq!(state.enqueue(1, b"x", &limits), Status::Ok);
         assert_eq!(told_last.try_recv().ok(), Some(QueueReady { vm: 2, root: 1, queue: 1 }));
         assert!(told_first.try_recv().is_err());
         assert_eq!(state.dequeue(1), Ok(b"x".to_vec()));
         assert_eq!((state.dequeue(1), state.dequeue(2)), (Err(Status::Empty), Err(Status::NotFound)));
+        state.leave(b"v");
+        assert_eq!((state.resolve(b"v", b"q"), state.dequeue(1)), (None, Err(Status::NotFound)));
+    }
+
+    #[test]
+    fn queues_are_bounded() {
+        let queue_bytes = 2 * (1 + OVERHEAD) + 2 * OVERHEAD + 10;
+        let limits = Limits { queues: 2, queue_items: 2, queue_bytes, ..Limits::default() };
+        let state = SharedState::default();
+        let register = |vm_id: &[u8], name: &[u8]| {
+            let (mailbox, _) = tokio::sync::mpsc::unbounded_channel();
+            state.register(vm_id, name, QueueReady { vm: 1, root: 1, queue: 0 }, mailbox, &limits)
+        };
+        assert_eq!([register(b"v", b"a"), register(b"v", b"b"), register(b"v", b"c")], [Some(1), Some(2), None]);
+        assert_eq!([register(b"w", b"a"), register(b"v", b"a")], [Some(3), Some(1)], "each vm_id has room of its own");
+        assert_eq!(state.enqueue(1, b"123456789", &limits), Status::Ok);
+        assert_eq!(state.enqueue(2, b"12", &limits), Status::InternalFailure, "bytes of both queues together");
+        assert_eq!(state.enqueue(2, b"1", &limits), Status::Ok);
+        assert_eq!(state.enqueue(3, b"123456789", &limits), Status::Ok);
+        assert_eq!(state.dequeue(1), Ok(b"123456789".to_vec()));
+        assert_eq!(state.enqueue(2, b"", &limits), Status::Ok, "room is given back");
+        assert_eq!(state.enqueue(2, b"", &limits), Status::InternalFailure, "items of one queue");
     }
 }

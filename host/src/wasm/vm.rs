@@ -4,16 +4,17 @@ use crate::wasm::callbacks::{Callbacks, HeadersCallback};
 use crate::wasm::deadline::{Deadline, Verdict};
 use crate::wasm::module::WasmModule;
 use crate::wasm::plugin::{PluginSettings, StartError};
-use crate::wasm::root_context::RootContext;
+use crate::wasm::root_context::{LogBudget, RootContext};
 use crate::wasm::services::{LogLevel, Services};
 use crate::wasm::shared_state::{QueueReady, SharedState};
 use crate::wasm::stream_context::{Direction, Stream};
+use crate::wasm::usage::Usage;
 use crate::wasm::vm_state::{Grown, Received, Stage, StreamContext, VmState};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use wasmtime::{InstancePre, Store, UpdateDeadline};
 
 /// The guest did not return: it trapped, ran out of time or memory, or had ended before.
@@ -59,6 +60,8 @@ pub(crate) struct Blueprint<'a> {
     pub(crate) settings: &'a Arc<PluginSettings>,
     pub(crate) services: &'a Rc<dyn Services>,
     pub(crate) shared: &'a Arc<SharedState>,
+    /// What all VMs of the plugin have of memory.
+    pub(crate) memory: &'a Arc<AtomicUsize>,
 }
 
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -117,28 +120,35 @@ impl Vm {
         Ok(vm)
     }
 
-    /// Whether it can be called.
+    /// Whether it has not ended.
     pub(crate) fn is_running(&self) -> bool {
-        self.running.try_borrow().is_ok_and(|running| running.is_some())
+        // While it is being called nobody can look, and it has not ended.
+        self.running.try_borrow().map_or(true, |running| running.is_some())
     }
 
     /// Bytes of its memory.
     pub(crate) fn memory(&self) -> usize {
-        self.running.borrow().as_ref().map_or(0, |running| running.store.data().grown.bytes)
+        let running = self.running.try_borrow();
+        running.map_or(0, |running| running.as_ref().map_or(0, |running| running.store.data().grown.bytes))
     }
 
     /// Makes and starts the root context of a plugin.
-    pub(crate) fn start_root(&self, settings: &Arc<PluginSettings>) -> Result<Rc<RootContext>, StartError> {
+    pub(crate) fn start_root(
+        &self,
+        settings: &Arc<PluginSettings>,
+        usage: &Rc<Usage>,
+    ) -> Result<Rc<RootContext>, StartError> {
         let mut guard = self.running.borrow_mut();
         let Some(running) = guard.as_mut() else {
             return Err(StartError::Ended);
         };
-        let root = Rc::new(RootContext::new(running.next_context, settings.clone()));
+        let root = Rc::new(RootContext::new(running.next_context, settings.clone(), usage.clone()));
         running.next_context += 1;
         let state = running.store.data_mut();
         state.roots.push(root.clone());
         state.select(root.id);
         state.deadline.start(&settings.limits);
+        state.stage = Stage::Running;
         running.store.set_epoch_deadline(1);
         let result = start_root(running, root.id, settings);
         running.store.data_mut().stage = Stage::Running;
@@ -173,10 +183,28 @@ impl Vm {
         Ok(id)
     }
 
-    /// Whether it has a body callback for a direction.
+    /// Whether it has a body callback for a direction. A VM that has ended has: nothing passes it unnoticed, as the
+    /// call fails.
     pub(crate) fn wants_body(&self, direction: Direction) -> bool {
+        self.has(|callbacks| of(&callbacks.body, direction).is_some())
+    }
+
+    /// Whether it has a callback for the bytes of a direction of a TCP connection; as [`Self::wants_body`].
+    pub(crate) fn wants_data(&self, direction: Direction) -> bool {
+        self.has(|callbacks| of(&callbacks.data, direction).is_some())
+    }
+
+    fn has(&self, callback: impl FnOnce(&Callbacks) -> bool) -> bool {
         let running = self.running.try_borrow();
-        running.is_ok_and(|running| running.as_ref().is_some_and(|vm| of(&vm.callbacks.body, direction).is_some()))
+        running.map_or(true, |running| running.as_ref().is_none_or(|vm| callback(&vm.callbacks)))
+    }
+
+    /// Calls the callback for the bytes of a direction of a TCP connection: the action.
+    pub(crate) fn data(&self, id: u32, direction: Direction, size: u32, end: bool) -> Result<u32, Trapped> {
+        self.enter(id, |store, callbacks| match of(&callbacks.data, direction) {
+            Some(call) => call.call(store, (id, size, u32::from(end))),
+            None => Ok(0),
+        })
     }
 
     /// Calls the headers callback of a direction: the action.
@@ -249,10 +277,15 @@ impl Vm {
         if !state.select(context) {
             return Err(Trapped);
         }
+        let timed = state.root.as_ref().filter(|root| root.usage.count());
+        let timed = timed.map(|root| (root.clone(), state.services.monotonic()));
         let result = call(store, callbacks);
         let state = store.data_mut();
         state.stream = None;
         state.received = None;
+        if let Some((root, began)) = timed {
+            root.usage.took(state.services.monotonic().saturating_sub(began));
+        }
         result.map_err(|error| {
             let failed = guard.take();
             drop(guard);
@@ -277,7 +310,7 @@ fn state(blueprint: &Blueprint<'_>, number: u64, vm: Weak<Vm>) -> VmState {
         allocate: None,
         abi: blueprint.module.abi,
         limits: settings.limits.clone(),
-        grown: Grown::new(settings.limits.memory),
+        grown: Grown::new(&settings.limits, blueprint.memory.clone()),
         stage: Stage::Initialize,
         deadline: Deadline::new(),
         streams: HashMap::default(),
@@ -294,6 +327,7 @@ fn state(blueprint: &Blueprint<'_>, number: u64, vm: Weak<Vm>) -> VmState {
         number,
         vm,
         declared_properties: HashSet::new(),
+        early_log: LogBudget::default(),
         exit: None,
     }
 }
@@ -355,10 +389,15 @@ fn start_root(running: &mut Running, id: u32, settings: &PluginSettings) -> wasm
     Ok(None)
 }
 
-/// Says why a VM ended, and tells its streams.
+/// Says why a VM ended, ends what it had going, and tells its streams.
 fn end(store: &Store<VmState>, error: &wasmtime::Error) {
     let state = store.data();
-    state.log(LogLevel::Error, &format!("the VM ends: {}", reason(state, error)));
+    let reason = reason(state, error);
+    state.log(LogLevel::Error, &format!("the VM ends: {reason}"));
+    for root in &state.roots {
+        root.usage.ended(&reason);
+        root.stop();
+    }
     for context in state.streams.values() {
         if let Ok(mut stream) = context.stream.state.try_borrow_mut()
             && let Some(slot) = stream.slots.get_mut(context.slot)
@@ -374,8 +413,8 @@ pub(crate) fn reason(state: &VmState, error: &wasmtime::Error) -> String {
     if let Some(exit) = &state.exit {
         return exit.clone();
     }
-    if state.deadline.overrun() {
-        return format!("a callback computed for more than {} ms", state.limits.callback.as_millis());
+    if let Some(bound) = state.deadline.overrun() {
+        return format!("a callback computed for more than {} ms", bound.as_millis());
     }
     let memory = state.grown.denied.map(|bytes| format!("; it had asked for {bytes} bytes of memory in vain"));
     format!("{error:#}{}", memory.unwrap_or_default()).replace('\n', " ")

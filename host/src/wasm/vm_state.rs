@@ -4,7 +4,7 @@ use crate::wasm::abi::status::{AbiVersion, Map};
 use crate::wasm::deadline::Deadline;
 use crate::wasm::limits::Limits;
 use crate::wasm::plugin::PluginSettings;
-use crate::wasm::root_context::{Metric, RootContext};
+use crate::wasm::root_context::{LogBudget, Metric, RootContext};
 use crate::wasm::services::{HttpCallResponse, LogLevel, Services};
 use crate::wasm::shared_state::SharedState;
 use crate::wasm::stream_context::{Access, Slot, Stream, StreamState};
@@ -14,6 +14,8 @@ use http_match::HeaderList;
 use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
 /// What is going on in a VM.
@@ -34,7 +36,6 @@ pub(crate) enum Received {
     Http(HttpCallResponse),
     GrpcMetadata(Map, HeaderList),
     GrpcMessage(Bytes),
-    ForeignArguments(Vec<u8>),
 }
 
 /// A stream context: which stream, and which place in its chain.
@@ -48,6 +49,7 @@ pub(crate) struct StreamContext {
 /// The state behind the hostcalls of one VM.
 pub(crate) struct VmState {
     pub(crate) memory: Option<Memory>,
+    /// Not there while it runs.
     pub(crate) allocate: Option<TypedFunc<u32, u32>>,
     pub(crate) abi: AbiVersion,
     pub(crate) limits: Limits,
@@ -70,35 +72,73 @@ pub(crate) struct VmState {
     pub(crate) number: u64,
     pub(crate) vm: Weak<Vm>,
     pub(crate) declared_properties: HashSet<String>,
+    /// For lines of no root context: before there is one.
+    pub(crate) early_log: LogBudget,
     /// Why the guest ended itself, where it said so.
     pub(crate) exit: Option<String>,
 }
 
+/// Tables of a VM, and elements in all of them together.
+const MAX_TABLES: usize = 16;
+const MAX_ELEMENTS: usize = 100_000;
+
 /// The memory a guest has, and has asked for in vain.
 pub(crate) struct Grown {
     limit: usize,
+    limit_in_all: usize,
     pub(crate) bytes: usize,
+    /// What all VMs of the plugin have together, on this worker.
+    in_all: Arc<AtomicUsize>,
+    elements: usize,
     pub(crate) denied: Option<usize>,
 }
 
 impl Grown {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, bytes: 0, denied: None }
+    pub(crate) fn new(limits: &Limits, in_all: Arc<AtomicUsize>) -> Self {
+        Self { limit: limits.memory, limit_in_all: limits.memory_in_all, bytes: 0, in_all, elements: 0, denied: None }
     }
 }
 
 impl ResourceLimiter for Grown {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = desired <= self.limit;
+        // No other thread counts: the engine asks for an atomic.
+        let in_all = self.in_all.load(Relaxed).saturating_sub(self.bytes).saturating_add(desired);
+        let granted = desired <= self.limit && in_all <= self.limit_in_all;
         match granted {
-            true => self.bytes = desired,
+            true => {
+                self.bytes = desired;
+                self.in_all.store(in_all, Relaxed);
+            }
             false => self.denied = Some(desired),
         }
         Ok(granted)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= 100_000)
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.elements.saturating_sub(current).saturating_add(desired);
+        let granted = elements <= MAX_ELEMENTS;
+        if granted {
+            self.elements = elements;
+        }
+        Ok(granted)
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}
+
+impl Drop for Grown {
+    fn drop(&mut self) {
+        self.in_all.store(self.in_all.load(Relaxed).saturating_sub(self.bytes), Relaxed);
     }
 }
 

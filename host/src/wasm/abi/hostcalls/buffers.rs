@@ -1,6 +1,6 @@
 //! Buffers: bodies, data of TCP connections, configurations, what calls brought.
 
-use crate::wasm::abi::memory::{Env, Out, answer, give, slice, split, write_u32};
+use crate::wasm::abi::memory::{Env, Out, answer, copy, give, slice, split, write_u32};
 use crate::wasm::abi::status::{Answer, Buffer, Status};
 use crate::wasm::stream_context::{Access, Direction};
 use crate::wasm::vm_state::{Received, Stage, VmState};
@@ -44,7 +44,6 @@ fn bytes(state: &VmState, buffer: Buffer) -> Result<&[u8], Status> {
         (Buffer::PluginConfiguration, _) if state.stage == Stage::Configure => Ok(&settings.configuration),
         (Buffer::HttpCallBody, Some(Received::Http(response))) => Ok(&response.body),
         (Buffer::GrpcMessage, Some(Received::GrpcMessage(message))) => Ok(message),
-        (Buffer::ForeignArguments, Some(Received::ForeignArguments(arguments))) => Ok(arguments),
         (Buffer::GrpcMessage | Buffer::ForeignArguments, _) => Ok(&[]),
         _ => Err(Status::NotFound),
     }
@@ -63,11 +62,9 @@ fn get_bytes(mut env: Env<'_>, buffer: u32, start: u32, length: u32, out: u32, o
     let given = whole.saturating_sub(start).min(length as usize);
     give(&mut env, Out { pointer: out, length: out_size }, given, |state, place| {
         if let Some(direction) = direction(buffer) {
-            return state.on_slot(|slot| body(slot, direction).map(|body| drop(body.read(start, place))))?;
+            return state.on_slot(|slot| body(slot, direction).map(|body| _ = body.read(start, place)))?;
         }
-        let bytes = bytes(state, buffer).ok()?.get(start..)?.get(..place.len())?;
-        place.copy_from_slice(bytes);
-        Some(())
+        copy(bytes(state, buffer).ok()?.get(start..)?.get(..place.len())?, place)
     })
 }
 

@@ -1,5 +1,6 @@
 //! Foreign functions: what Envoy offers beside the ABI, by name.
 
+use crate::wasm::abi::hostcalls::properties;
 use crate::wasm::abi::memory::{Env, Out, give_bytes, slice, split};
 use crate::wasm::abi::status::{Answer, Status};
 use crate::wasm::vm_state::VmState;
@@ -8,6 +9,10 @@ use flate2::read::{ZlibDecoder, ZlibEncoder};
 use prost::Message;
 use std::io::Read;
 use wasmtime::Linker;
+
+/// Declared properties of a VM, and the longest of their names.
+const MAX_DECLARED: usize = 1000;
+const LONGEST_NAME: usize = 256;
 
 /// What a declared property looks like (`envoy.source.extensions.common.wasm.DeclarePropertyArguments`).
 #[derive(Clone, PartialEq, Message)]
@@ -78,7 +83,8 @@ fn read(from: impl Read, limit: usize) -> Result<Vec<u8>, Status> {
 fn declare_property(state: &mut VmState, arguments: &[u8]) -> Result<Vec<u8>, Status> {
     let arguments = DeclareProperty::decode(arguments).map_err(|_| Status::BadArgument)?;
     let known = &mut state.declared_properties;
-    if arguments.name.is_empty() || known.len() >= 1000 || !known.insert(arguments.name) {
+    let named = (1..=LONGEST_NAME).contains(&arguments.name.len());
+    if !named || known.len() >= MAX_DECLARED || !known.insert(arguments.name) {
         return Err(Status::BadArgument);
     }
     Ok(Vec::new())
@@ -87,14 +93,13 @@ fn declare_property(state: &mut VmState, arguments: &[u8]) -> Result<Vec<u8>, St
 /// Filter state is what properties are kept in: another plugin reads it as a property of that path.
 fn set_filter_state(state: &VmState, arguments: &[u8]) -> Result<Vec<u8>, Status> {
     let SetFilterState { path, value } = SetFilterState::decode(arguments).map_err(|_| Status::BadArgument)?;
-    if path.is_empty() || value.len() > state.limits.body {
+    if path.is_empty() {
         return Err(Status::BadArgument);
     }
-    let set = state.on_stream(|stream, _| {
-        stream.properties.retain(|(known, _)| known != path.as_bytes());
-        stream.properties.push((path.into_bytes(), value));
-    });
-    set.map(|()| Vec::new()).ok_or(Status::NotFound)
+    match properties::set(state, path.as_bytes(), &value) {
+        Status::Ok => Ok(Vec::new()),
+        status => Err(status),
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! Header maps.
 
 use crate::wasm::abi::header_pairs;
-use crate::wasm::abi::memory::{Env, Looked, Out, answer, give, slice, split, write_u32};
+use crate::wasm::abi::memory::{Env, Looked, Out, answer, copy, give, slice, split, write_u32};
 use crate::wasm::abi::status::{AbiVersion, Answer, Map, Status};
+use crate::wasm::limits::Limits;
 use crate::wasm::stream_context::{Access, StreamState};
 use crate::wasm::vm_state::{Received, VmState};
 use http_match::HeaderList;
 use wasmtime::Linker;
-
-/// Bytes a header list may hold with everything a guest has written to it, before limits on messages apply.
-const MAX_HELD: usize = 4 << 20;
 
 /// Fields of which a message has one: adding to them appends to the value, with a comma.
 const SINGLE: [&[u8]; 12] = [
@@ -63,8 +61,42 @@ fn list(stream: &StreamState, map: Map) -> Option<&HeaderList> {
     }
 }
 
-/// Edits a map that is in the filter's hands.
-fn edit(state: &VmState, map: Map, edit: impl FnOnce(&mut HeaderList)) -> Status {
+/// How many fields and bytes a list has, or will have.
+#[derive(Clone, Copy)]
+struct Size {
+    fields: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn of(list: &HeaderList) -> Self {
+        Self { fields: list.len(), bytes: list.size() }
+    }
+
+    /// Of all headers but those of a name.
+    fn without(list: &HeaderList, name: &[u8]) -> Self {
+        let others = list.iter().filter(|(other, _)| !other.eq_ignore_ascii_case(name));
+        others.fold(Self { fields: 0, bytes: 0 }, |size, (name, value)| size.and(name, value))
+    }
+
+    fn and(self, name: &[u8], value: &[u8]) -> Self {
+        let bytes = self.bytes.saturating_add(name.len()).saturating_add(value.len());
+        Self { fields: self.fields + 1, bytes }
+    }
+
+    /// Whether a list of another size may become one of this: what is too large already may at least shrink.
+    fn is_allowed(self, before: Self, limits: &Limits) -> bool {
+        (self.fields <= limits.header_fields.max(before.fields)) && self.bytes <= limits.header_bytes.max(before.bytes)
+    }
+}
+
+/// Edits a map that is in the filter's hands, if it is not too large then.
+fn edit(
+    state: &VmState,
+    map: Map,
+    after: impl FnOnce(&HeaderList) -> Size,
+    edit: impl FnOnce(&mut HeaderList),
+) -> Status {
     let needed = match map {
         Map::RequestHeaders => Access::REQUEST_HEADERS,
         Map::RequestTrailers => Access::REQUEST_TRAILERS,
@@ -77,21 +109,29 @@ fn edit(state: &VmState, map: Map, edit: impl FnOnce(&mut HeaderList)) -> Status
             return Status::BadArgument;
         }
         let list = match map {
-            Map::RequestHeaders => {
-                stream.reroute = true;
-                &mut stream.request
-            }
+            Map::RequestHeaders => &mut stream.request,
             Map::RequestTrailers => &mut stream.request_trailers,
             Map::ResponseHeaders => &mut stream.response,
             _ => &mut stream.response_trailers,
         };
-        if list.held() > MAX_HELD {
+        if !after(list).is_allowed(Size::of(list), &state.limits) {
             return Status::InternalFailure;
         }
         edit(list);
+        // What was replaced and removed stays in the list's buffer.
+        if list.held() > state.limits.header_bytes.saturating_mul(4) {
+            *list = compact(list);
+        }
+        stream.reroute |= map == Map::RequestHeaders;
         Status::Ok
     });
     edited.unwrap_or(Status::BadArgument)
+}
+
+fn compact(list: &HeaderList) -> HeaderList {
+    let mut compact = HeaderList::with_capacity(list.len(), list.size());
+    list.iter().for_each(|(name, value)| compact.append(name, value));
+    compact
 }
 
 /// `host` is another name of `:authority`.
@@ -114,7 +154,7 @@ fn get_value(mut env: Env<'_>, map: u32, name: u32, name_size: u32, value: u32, 
     let out = Out { pointer: value, length: value_size };
     match found {
         Some(Some((index, size))) => give(&mut env, out, size, |state, place| {
-            read(state, map, |list| list.at(index).map(|(_, value)| place.copy_from_slice(value))).flatten()
+            read(state, map, |list| list.at(index).and_then(|(_, value)| copy(value, place))).flatten()
         }),
         // 0.1.0 has no "not found".
         Some(None) if state.abi == AbiVersion::V0_1_0 => give(&mut env, out, 0, |_, _| Some(())),
@@ -156,15 +196,21 @@ fn set_pairs(mut env: Env<'_>, map: u32, pairs: u32, size: u32) -> Answer {
         let Some(new) = header_pairs::decode(slice(memory, pairs, size)?) else {
             return Ok(Status::BadArgument);
         };
-        Ok(edit(state, map, |list| {
-            list.clear();
-            new.iter().for_each(|(name, value)| list.append(canonical(name), value));
-        }))
+        Ok(edit(
+            state,
+            map,
+            |_| Size::of(&new),
+            |list| {
+                list.clear();
+                new.iter().for_each(|(name, value)| list.append(canonical(name), value));
+            },
+        ))
     })
 }
 
 fn add(mut env: Env<'_>, map: u32, name: u32, name_size: u32, value: u32, value_size: u32) -> Answer {
-    write(&mut env, map, (name, name_size), (value, value_size), |list, name, value| {
+    let before = |list: &HeaderList, _: &[u8]| Size::of(list);
+    write(&mut env, map, (name, name_size), (value, value_size), before, |list, name, value| {
         let single = name.starts_with(b":") || SINGLE.iter().any(|single| name.eq_ignore_ascii_case(single));
         match list.position(name).filter(|_| single) {
             Some(index) => {
@@ -179,13 +225,15 @@ fn add(mut env: Env<'_>, map: u32, name: u32, name_size: u32, value: u32, value_
 
 /// Removes every header of the name and appends one; pseudo-headers stay where they are.
 fn replace(mut env: Env<'_>, map: u32, name: u32, name_size: u32, value: u32, value_size: u32) -> Answer {
-    write(&mut env, map, (name, name_size), (value, value_size), |list, name, value| match list.position(name) {
-        Some(index) if name.starts_with(b":") => list.replace_at(index, value),
-        Some(_) => {
-            list.retain(|other, _| !other.eq_ignore_ascii_case(name));
-            list.append(name, value);
+    write(&mut env, map, (name, name_size), (value, value_size), Size::without, |list, name, value| {
+        match list.position(name) {
+            Some(index) if name.starts_with(b":") => list.replace_at(index, value),
+            Some(_) => {
+                list.retain(|other, _| !other.eq_ignore_ascii_case(name));
+                list.append(name, value);
+            }
+            None => list.append(name, value),
         }
-        None => list.append(name, value),
     })
 }
 
@@ -195,7 +243,7 @@ fn remove(mut env: Env<'_>, map: u32, name: u32, name_size: u32) -> Answer {
             return Ok(Status::BadArgument);
         };
         let name = canonical(slice(memory, name, name_size)?);
-        Ok(edit(state, map, |list| list.retain(|other, _| !other.eq_ignore_ascii_case(name))))
+        Ok(edit(state, map, Size::of, |list| list.retain(|other, _| !other.eq_ignore_ascii_case(name))))
     })
 }
 
@@ -204,6 +252,7 @@ fn write(
     map: u32,
     name: (u32, u32),
     value: (u32, u32),
+    kept: impl FnOnce(&HeaderList, &[u8]) -> Size,
     write: impl FnOnce(&mut HeaderList, &[u8], &[u8]),
 ) -> Answer {
     answer(env, |memory, state| -> Looked {
@@ -212,6 +261,6 @@ fn write(
         };
         let name = canonical(slice(memory, name.0, name.1)?);
         let value = slice(memory, value.0, value.1)?;
-        Ok(edit(state, map, |list| write(list, name, value)))
+        Ok(edit(state, map, |list| kept(list, name).and(name, value), |list| write(list, name, value)))
     })
 }

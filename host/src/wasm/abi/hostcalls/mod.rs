@@ -47,7 +47,8 @@ pub(crate) fn restrict(
         let name = import.name().to_owned();
         let refusal = if import.module() == "env" { 10 } else { 76 };
         linker.func_new(import.module(), import.name(), signature, move |caller, _, results| {
-            caller.data().log(LogLevel::Error, &format!("{name} is not among the allowed capabilities"));
+            let line = format!("{name} is not among the allowed capabilities");
+            system::log_line(caller.data(), LogLevel::Error, line.as_bytes());
             results.iter_mut().for_each(|result| *result = Val::I32(refusal));
             Ok(())
         })?;

@@ -44,7 +44,7 @@ fn register(mut env: Env<'_>, name: u32, name_size: u32, out: u32) -> Answer {
         let root = state.root.as_ref().map_or(0, |root| root.id);
         let owner = QueueReady { vm: state.number, root, queue: 0 };
         let vm_id = state.settings.vm_id.as_bytes();
-        let Some(id) = state.shared.register(vm_id, name, owner, state.services.mailbox()) else {
+        let Some(id) = state.shared.register(vm_id, name, owner, state.services.mailbox(), &state.limits) else {
             return Ok(Status::InternalFailure);
         };
         write_u32(memory, out, id)?;

@@ -1,6 +1,6 @@
 //! Logs, time, the timer, the effective context, the end of a root context, the last call's status.
 
-use crate::wasm::abi::memory::{Env, Out, answer, give, slice, split, split_early, write_u32, write_u64};
+use crate::wasm::abi::memory::{Env, Out, answer, copy, give, slice, split, split_early, write_u32, write_u64};
 use crate::wasm::abi::status::{Answer, Status};
 use crate::wasm::root_context::Line;
 use crate::wasm::services::LogLevel;
@@ -41,9 +41,8 @@ fn proxy_log(mut env: Env<'_>, level: u32, message: u32, size: u32) -> Answer {
 /// line of the proxy's own.
 pub(crate) fn log_line(state: &VmState, level: LogLevel, line: &[u8]) {
     let second = state.services.monotonic() / 1_000_000_000;
-    let budget =
-        state.root.as_ref().map_or(Line::Write { suppressed: 0 }, |root| root.log.take(second, state.limits.log_lines));
-    let Line::Write { suppressed } = budget else { return };
+    let budget = state.root.as_ref().map_or(&state.early_log, |root| &root.log);
+    let Line::Write { suppressed } = budget.take(second, state.limits.log_lines) else { return };
     if suppressed > 0 {
         state.log(LogLevel::Warn, &format!("{suppressed} more lines in one second were suppressed"));
     }
@@ -76,8 +75,7 @@ fn proxy_get_current_time_nanoseconds(mut env: Env<'_>, out: u32) -> Answer {
 fn proxy_set_tick_period_milliseconds(mut env: Env<'_>, milliseconds: u32) -> Answer {
     answer(&mut env, |_, state| {
         if let Some(root) = &state.root {
-            root.tick_period.set(Duration::from_millis(milliseconds.into()));
-            root.tick_changed.notify_one();
+            root.set_period(&state.vm, Duration::from_millis(milliseconds.into()));
         }
         Ok(Status::Ok)
     })
@@ -91,11 +89,11 @@ fn proxy_set_effective_context(mut env: Env<'_>, context: u32) -> Answer {
 fn proxy_done(mut env: Env<'_>) -> Answer {
     let (_, state) = split(&mut env)?;
     let pending = state.root.as_ref().filter(|root| root.id == state.current && root.done_pending.replace(false));
-    let (Some(root), Some(vm)) = (pending.map(|root| root.id), state.vm.upgrade()) else {
+    let Some(root) = pending else {
         return Ok(Status::NotFound.into());
     };
-    // After the guest has returned.
-    tokio::task::spawn_local(async move { drop(vm.delete(root)) });
+    // Deleted after the guest has returned.
+    root.done.notify_one();
     Ok(Status::Ok.into())
 }
 
@@ -110,8 +108,5 @@ fn proxy_get_status(mut env: Env<'_>, code: u32, text: u32, size: u32) -> Answer
     if write_u32(memory, code, number).is_err() {
         return Ok(Status::InvalidMemoryAccess.into());
     }
-    give(&mut env, Out { pointer: text, length: size }, length, |_, place| {
-        place.copy_from_slice(&root?.last_status.borrow().1);
-        Some(())
-    })
+    give(&mut env, Out { pointer: text, length: size }, length, |_, place| copy(&root?.last_status.borrow().1, place))
 }
