@@ -4,7 +4,8 @@ mod generation;
 mod thread;
 mod watch;
 
-pub(crate) use thread::{Command, PluginReport, Setup, Sockets, WorkerHandle, spawn};
+pub(crate) use generation::Workbench;
+pub(crate) use thread::{Command, Setup, Sockets, WorkerHandle, spawn};
 pub(crate) use watch::{SWEEP, Watch, Watches};
 
 use std::cell::{Cell, RefCell};
