@@ -145,11 +145,11 @@ async fn tell(vm: Weak<Vm>, root: Weak<RootContext>, id: u32, mut events: Unboun
         if !streaming && matches!(event, GrpcEvent::InitialMetadata(_) | GrpcEvent::TrailingMetadata(_)) {
             continue;
         }
-        let call = if last { context.calls.borrow_mut().remove(&id) } else { None };
-        if deliver(&vm, &context, id, event).is_err() || last {
-            return;
+        let delivered = deliver(&vm, &context, id, event);
+        if delivered.is_err() || last {
+            let call = context.calls.borrow_mut().remove(&id);
+            return drop(call);
         }
-        drop(call);
     }
 }
 
