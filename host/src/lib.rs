@@ -1,11 +1,20 @@
 //! The proxy: listeners, filter chains of Proxy-Wasm plugins, the router, upstream clusters.
 
+pub mod admin;
+mod app;
 mod downstream;
+mod faults;
 pub mod filter_chain;
+mod generation;
 pub mod http;
 pub mod proxy_error;
 mod router;
+mod services;
 pub mod telemetry;
+mod tls;
 pub mod upstream;
 pub mod wasm;
 mod worker;
+
+pub use app::{GuestLog, Options, Proxy};
+pub use faults::Faults;

@@ -1,35 +1,16 @@
-//! The binary `outrigger`. It has one verb yet: `demo` runs the filters in stock Envoy, all six as one module.
+//! The binary `outrigger`: its verbs, and what each returns to the shell.
 
+mod cli;
 mod demo;
+mod run;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use cli::{Arguments, Verb};
 use std::process::ExitCode;
 
-/// Istio's traffic and security API as Proxy-Wasm filters.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Starts stock Envoy with the filters and says what to try.
-    Demo {
-        /// Takes the tour by itself, checks every result, and ends.
-        #[arg(long)]
-        once: bool,
-    },
-}
-
 fn main() -> ExitCode {
-    let Verb::Demo { once } = Arguments::parse().verb;
-    match demo::run(once) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("outrigger: {error}");
-            ExitCode::FAILURE
-        }
+    match Arguments::parse().verb {
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

@@ -1,7 +1,9 @@
 //! Everything that keeps a request from being answered by an upstream: what the client sees and what the log says.
 
 use crate::filter_chain::HostReply;
+use crate::http::PeerError;
 use crate::telemetry::ResponseFlags;
+use crate::upstream::{ConnectFailure, Unavailable};
 
 /// Why a request is answered by the proxy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,8 +38,41 @@ pub enum ProxyError {
     InvalidRequest,
     /// Filters have left a response that cannot be written.
     InvalidResponse,
+    /// A response that has to be kept whole is larger than may be.
+    ResponseTooLarge,
     /// An upgrade that is not allowed.
     UpgradeFailed,
+}
+
+impl From<Unavailable> for ProxyError {
+    fn from(error: Unavailable) -> Self {
+        match error {
+            Unavailable::NoHealthyUpstream => Self::NoHealthyUpstream,
+            Unavailable::Overflow => Self::Overflow,
+        }
+    }
+}
+
+impl From<ConnectFailure> for ProxyError {
+    fn from(error: ConnectFailure) -> Self {
+        match error {
+            ConnectFailure::Refused | ConnectFailure::System(_) | ConnectFailure::Tls(_) => Self::ConnectFailure,
+            ConnectFailure::Timeout => Self::ConnectTimeout,
+            ConnectFailure::Overflow => Self::Overflow,
+        }
+    }
+}
+
+/// Of an upstream that has not answered yet.
+impl From<PeerError> for ProxyError {
+    fn from(error: PeerError) -> Self {
+        match error {
+            PeerError::Closed => Self::ConnectionTermination,
+            PeerError::RefusedStream => Self::RemoteRefusedStream,
+            PeerError::Protocol(_) => Self::UpstreamProtocol,
+            PeerError::Framing => Self::InvalidRequest,
+        }
+    }
 }
 
 const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
@@ -78,6 +113,7 @@ impl ProxyError {
             Self::StreamIdle => (504, "stream timeout", "stream_idle_timeout", Flags::STREAM_IDLE_TIMEOUT),
             Self::InvalidRequest => (503, "", "invalid_request_after_filters", Flags::NONE),
             Self::InvalidResponse => (502, "", "invalid_response_after_filters", Flags::NONE),
+            Self::ResponseTooLarge => (500, "Internal Server Error", "response_payload_too_large", Flags::NONE),
             Self::UpgradeFailed => (403, "", "upgrade_failed", Flags::NONE),
         };
         let flags = if retried { flags.and(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED) } else { flags };

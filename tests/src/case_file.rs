@@ -39,7 +39,7 @@ pub struct Case {
     /// The requests, one after the other.
     #[serde(default)]
     pub requests: Vec<Request>,
-    /// Engine → why the case cannot run in it.
+    /// Engine (native, envoy, host, or live for the last two) → why the case cannot run in it.
     #[serde(default)]
     pub except: BTreeMap<String, String>,
 }

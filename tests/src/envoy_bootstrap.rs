@@ -7,18 +7,15 @@ use std::collections::BTreeMap;
 
 const PREFIX: &str = "type.googleapis.com/envoy.extensions";
 
-/// A case and the port of its listener.
-pub type Placed<'c> = (&'c Located, u16);
-
 /// The bootstrap.
 ///
 /// # Errors
 /// When a module or a certificate is not to be had.
-pub fn bootstrap(cases: &[Placed<'_>], clusters: &BTreeMap<String, (u16, bool)>, admin: u16) -> Result<Value, String> {
-    let listeners: Result<Vec<Value>, String> = cases.iter().map(|(located, port)| listener(located, *port)).collect();
+pub fn bootstrap(cases: &[&Located], clusters: &BTreeMap<String, (u16, bool)>) -> Result<Value, String> {
+    let listeners: Result<Vec<Value>, String> = cases.iter().map(|located| listener(located)).collect();
     let clusters: Vec<Value> = clusters.iter().map(|(name, (port, http2))| cluster(name, *port, *http2)).collect();
     Ok(json!({
-        "admin": {"address": address(admin)},
+        "admin": {"address": address(0)},
         "static_resources": {"listeners": listeners?, "clusters": clusters},
     }))
 }
@@ -48,7 +45,7 @@ fn cluster(name: &str, port: u16, http2: bool) -> Value {
     cluster
 }
 
-fn listener(located: &Located, port: u16) -> Result<Value, String> {
+fn listener(located: &Located) -> Result<Value, String> {
     let mut chain = json!({"filters": [{
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": connection_manager(located)?,
@@ -74,7 +71,7 @@ fn listener(located: &Located, port: u16) -> Result<Value, String> {
     }
     Ok(json!({
         "name": located.id,
-        "address": address(port),
+        "address": address(0),
         "listener_filters": listener_filters,
         "filter_chains": [chain],
     }))

@@ -9,6 +9,8 @@ pub mod engine;
 pub mod envoy;
 pub mod envoy_bootstrap;
 pub mod fake_upstream;
+pub mod host_engine;
+pub mod live;
 pub mod native;
 pub mod optimised;
 pub mod tools;

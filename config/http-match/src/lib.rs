@@ -1,5 +1,6 @@
 //! Compiled matchers: the one reading of StringMatch, HTTPMatchRequest, authorities, paths, query parameters,
-//! headers, AuthorizationPolicy strings, path templates and address blocks. Pure: no IO, no clock, no chance.
+//! headers, AuthorizationPolicy strings, path templates, address blocks and format strings. Pure: no IO, no clock, no
+//! chance.
 //! What is compiled once is looked up in time that does not grow with the number of entries.
 
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
@@ -7,6 +8,7 @@
 mod address;
 mod authority;
 mod candidate_index;
+mod format_text;
 mod header_list;
 mod http_match_request;
 mod match_table;
@@ -21,6 +23,7 @@ mod string;
 pub use address::{AddressBlocks, parse_peer_address};
 pub use authority::{AuthorityTable, AuthorityTableBuilder};
 pub use candidate_index::{CandidateIndex, CandidateIndexBuilder, Key, Term};
+pub use format_text::{FormatCommand, FormatFault, FormatPiece, HeaderSelector, header_name, read_format};
 pub use header_list::{Entry, HeaderList};
 pub use http_match_request::HttpMatchRequest;
 pub use match_table::{Found, MatchTable, MatchTableBuilder, MatchedUri};

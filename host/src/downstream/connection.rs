@@ -1,9 +1,11 @@
 //! An accepted connection: HTTP/1 or HTTP/2 by its first bytes.
 
+use crate::downstream::http_manager::HttpManager;
+use crate::downstream::live_chain::LiveChain;
 use crate::downstream::{http1, http2};
 use crate::http::{Http1Io, Transport};
 use crate::wasm::ConnectionProperties;
-use crate::worker::{HttpManager, Worker};
+use crate::worker::Worker;
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -19,10 +21,10 @@ pub(crate) struct Accepted {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve_connection(worker: Rc<Worker>, manager: Rc<HttpManager>, accepted: Accepted) {
+pub(crate) async fn serve_connection(worker: Rc<Worker>, chain: Rc<LiveChain<HttpManager>>, accepted: Accepted) {
     let Accepted { transport, properties } = accepted;
     let watch = worker.watch();
-    watch.arm(manager.config.timeouts.head.limit());
+    watch.arm(chain.current().config.timeouts.head.limit());
     let mut io = Http1Io::new(transport, BytesMut::new());
     let http2 = poll_fn(|cx| {
         loop {
@@ -44,9 +46,10 @@ pub(crate) async fn serve_connection(worker: Rc<Worker>, manager: Rc<HttpManager
         }
     })
     .await;
+    let _counted = http2.map(|http2| chain.current().connection(http2));
     match http2 {
-        Some(true) => http2::serve(worker, manager, io, properties, watch).await,
-        Some(false) => http1::serve(worker, manager, io, properties, watch).await,
+        Some(true) => http2::serve(worker, chain, io, properties, watch).await,
+        Some(false) => http1::serve(worker, chain, io, properties, watch).await,
         // Gone, or silent, before it had said anything: nobody to answer.
         None => {}
     }

@@ -1,7 +1,9 @@
 //! HTTP/1.1 from clients.
 
+use crate::downstream::http_manager::HttpManager;
+use crate::downstream::live_chain::{Draining, LiveChain};
 use crate::downstream::prepare::prepare;
-use crate::filter_chain::{FilteredStream, to_events};
+use crate::filter_chain::to_events;
 use crate::http::http1::body::BodyDecoder;
 use crate::http::http1::encode;
 use crate::http::http1::head::{Framing, RequestHead, parse_request};
@@ -9,15 +11,14 @@ use crate::http::hygiene;
 use crate::http::refused::Refused;
 use crate::http::{Http1Io, Incoming, Peer, PeerError};
 use crate::router::{Downstream, Finished, serve as serve_request};
-use crate::telemetry::ResponseFlags;
-use crate::wasm::{ConnectionProperties, LocalReply, Stream, StreamState};
-use crate::worker::{HttpManager, Watch, Worker};
+use crate::wasm::{ConnectionProperties, LocalReply};
+use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use http_match::HeaderList;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How much of a request that nobody reads is read all the same, so that the connection can be kept.
 const DRAINED: usize = 64 << 10;
@@ -28,22 +29,24 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Serves the requests of a connection one after the other.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
-    manager: Rc<HttpManager>,
+    chain: Rc<LiveChain<HttpManager>>,
     mut io: Http1Io,
     connection: Rc<ConnectionProperties>,
     watch: Watch,
 ) {
     loop {
-        let head = match read_head(&worker, &manager, &mut io, &connection, &watch).await {
+        let read = read_head(&chain, &mut io, &connection, &watch).await;
+        let manager = chain.current();
+        let head = match read {
             Ok(Some(head)) => head,
             Ok(None) => return,
             Err(refused) => {
-                refuse(&manager, &mut io, &connection, refused).await;
+                refuse(&manager, &mut io, &connection, refused, None).await;
                 return linger(&mut io).await;
             }
         };
         watch.arm(manager.config.timeouts.stream_idle.limit());
-        match serve_one(&worker, &manager, &mut io, &connection, &watch, head).await {
+        match serve_one(&worker, &chain, &mut io, &connection, &watch, head).await {
             Next::KeepAlive => {}
             Next::Linger => return linger(&mut io).await,
             Next::Drop => return,
@@ -60,17 +63,17 @@ enum Next {
 
 /// Reads the next head. `None`: the client has gone, or has been silent for too long.
 async fn read_head(
-    worker: &Worker,
-    manager: &HttpManager,
+    chain: &LiveChain<HttpManager>,
     io: &mut Http1Io,
     connection: &ConnectionProperties,
     watch: &Watch,
 ) -> Result<Option<RequestHead>, Refused> {
     let scheme = if connection.tls_version.is_some() { "https" } else { "http" };
+    let manager = chain.current();
     let timeouts = &manager.config.timeouts;
     let mut begun = !io.read.is_empty();
     watch.arm(if begun { timeouts.head.limit() } else { timeouts.connection_idle.limit() });
-    let mut drain = std::pin::pin!(worker.draining.changed.notified());
+    let mut drain = std::pin::pin!(chain.draining.changed.notified());
     poll_fn(|cx| {
         loop {
             if !io.read.is_empty() {
@@ -86,7 +89,7 @@ async fn read_head(
             if watch.expired(cx.waker()) {
                 return Poll::Ready(if begun { Err(REQUEST_TIMEOUT) } else { Ok(None) });
             }
-            if !begun && (worker.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
+            if !begun && (chain.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(Ok(None));
             }
             if !matches!(ready!(io.poll_fill(cx)), Ok(1..)) {
@@ -103,41 +106,40 @@ const REQUEST_TIMEOUT: Refused = Refused { status: 408, details: "request_header
 /// Serves one request.
 async fn serve_one(
     worker: &Rc<Worker>,
-    manager: &Rc<HttpManager>,
+    chain: &LiveChain<HttpManager>,
     io: &mut Http1Io,
     connection: &Rc<ConnectionProperties>,
     watch: &Watch,
     mut head: RequestHead,
 ) -> Next {
+    let manager = &chain.current();
     let upgrade = match wanted_upgrade(manager, &head) {
         Ok(upgrade) => upgrade,
         Err(refused) => {
-            refuse(manager, io, connection, refused).await;
+            refuse(manager, io, connection, refused, Some(head.headers)).await;
             return Next::Linger;
         }
     };
     let properties = match prepare(&mut head.headers, worker, manager, connection) {
         Ok(properties) => properties,
         Err(refused) => {
-            refuse(manager, io, connection, refused).await;
+            refuse(manager, io, connection, refused, Some(head.headers)).await;
             return Next::Linger;
         }
     };
-    let mut state = StreamState::new(head.headers, manager.chain.plugins().len(), properties, SystemTime::now());
-    state.protocol = "HTTP/1.1";
-    let head_request = state.request.get(":method") == Some(b"HEAD");
+    let head_request = head.headers.get(":method") == Some(b"HEAD");
+    let filtered = manager.begin(head.headers, properties, "HTTP/1.1");
     let tunnelled = head.connect || upgrade.is_some();
     let framing = if tunnelled { Framing::UntilClose } else { head.framing };
     let body = BodyDecoder::new(framing, manager.limits);
     let end = body.is_done();
-    let filtered = FilteredStream::new(manager.chain.clone(), Stream::new(state));
-    worker.streams.set(worker.streams.get() + 1);
     let mut client = Client {
+        draining: &chain.draining,
         io,
         body,
         head_request,
         connect: head.connect,
-        keep_alive: head.keep_alive && !worker.draining.has_begun(),
+        keep_alive: head.keep_alive,
         expects_continue: head.expect_continue && !end,
         upgrade,
         abandoned: false,
@@ -145,11 +147,10 @@ async fn serve_one(
         response_whole: false,
     };
     let finished = serve_request(worker.clone(), manager.clone(), filtered, end, &mut client, watch).await;
-    worker.streams.set(worker.streams.get().saturating_sub(1));
     match finished {
         Finished::Reset => Next::Drop,
         Finished::Complete if client.tunnel => Next::Drop,
-        Finished::Complete => client.after_response().await,
+        Finished::Complete => client.after_response(),
     }
 }
 
@@ -174,18 +175,21 @@ fn wanted_upgrade(manager: &HttpManager, head: &RequestHead) -> Result<Option<Ve
     Ok(Some(token.to_vec()))
 }
 
-/// Answers what is not taken, and logs it.
-async fn refuse(manager: &HttpManager, io: &mut Http1Io, connection: &Rc<ConnectionProperties>, refused: Refused) {
+/// Answers what is not taken, and logs it. `request`: as far as it could be read.
+async fn refuse(
+    manager: &HttpManager,
+    io: &mut Http1Io,
+    connection: &Rc<ConnectionProperties>,
+    refused: Refused,
+    request: Option<HeaderList>,
+) {
     let Refused { status, details, body } = refused;
     let reply = LocalReply { status, body: body.into(), details: details.into(), ..LocalReply::default() };
     let (headers, _) = to_events(reply, false, false);
     if encode::response_head(io.out(), &headers, length(body.len()), true, None).is_ok() {
         io.out().extend_from_slice(body.as_bytes());
     }
-    let mut state = StreamState::new(HeaderList::new(), 0, connection.clone(), SystemTime::now());
-    state.response = headers;
-    details.clone_into(&mut state.details);
-    manager.log(&Stream::new(state), ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Duration::ZERO);
+    manager.log_refused("HTTP/1.1", connection, request, headers, refused);
     // Its connection is closed either way.
     let _ = poll_fn(|cx| io.poll_flush(cx)).await;
 }
@@ -216,6 +220,7 @@ async fn linger(io: &mut Http1Io) {
 
 /// A client's end of one request.
 struct Client<'c> {
+    draining: &'c Draining,
     io: &'c mut Http1Io,
     body: BodyDecoder,
     head_request: bool,
@@ -230,7 +235,7 @@ struct Client<'c> {
 
 impl Client<'_> {
     /// What becomes of the connection: kept when both messages are whole, a little of the request being read over.
-    async fn after_response(mut self) -> Next {
+    fn after_response(self) -> Next {
         if !self.keep_alive || !self.response_whole {
             return Next::Linger;
         }
@@ -280,7 +285,7 @@ impl Peer for Client<'_> {
         let upgrade = self.upgrade.as_deref().filter(|_| status == b"101");
         // With a request that is not read to its end the next one could not be found.
         let whole = self.body.is_done() || self.tunnel;
-        self.keep_alive &= whole || !self.abandoned;
+        self.keep_alive &= (whole || !self.abandoned) && !self.draining.has_begun();
         let close = !self.keep_alive && upgrade.is_none() && !self.tunnel;
         encode::response_head(self.io.out(), headers, framing, close, upgrade).map_err(|_| PeerError::Framing)?;
         self.io.begin_body(if self.tunnel { Framing::UntilClose } else { framing });

@@ -1,15 +1,16 @@
 //! HTTP/2 from clients.
 
+use crate::downstream::http_manager::HttpManager;
+use crate::downstream::live_chain::LiveChain;
 use crate::downstream::prepare::prepare;
-use crate::filter_chain::{FilteredStream, to_events};
+use crate::filter_chain::to_events;
 use crate::http::refused::Refused;
 use crate::http::{
     Http1Io, Http2Receive, Http2Send, Incoming, Peer, PeerError, Rewound, error_of, request_headers, to_response,
 };
 use crate::router::{Downstream, Finished, serve as serve_request};
-use crate::telemetry::ResponseFlags;
-use crate::wasm::{ConnectionProperties, LocalReply, Stream, StreamState};
-use crate::worker::{HttpManager, Watch, Worker};
+use crate::wasm::{ConnectionProperties, LocalReply};
+use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use http_match::HeaderList;
@@ -17,7 +18,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Receive windows: of a stream, of a connection.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -38,11 +39,12 @@ struct Tally {
 /// Serves the streams of a connection, each in a task of its own.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
-    manager: Rc<HttpManager>,
+    chain: Rc<LiveChain<HttpManager>>,
     io: Http1Io,
     properties: Rc<ConnectionProperties>,
     watch: Watch,
 ) {
+    let manager = chain.current();
     let limits = &manager.config.limits;
     let mut builder = Builder::new();
     builder
@@ -53,7 +55,7 @@ pub(crate) async fn serve(
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(100))
         .max_send_buffer_size(256 << 10);
-    let handshake = builder.handshake(Rewound::new(io));
+    let handshake = builder.handshake(Rewound::from(io));
     let limit = manager.config.timeouts.head.limit().unwrap_or(Duration::MAX);
     let Ok(Ok(mut connection)) = tokio::time::timeout(limit, handshake).await else { return };
     let tally = Rc::new(Tally::default());
@@ -61,12 +63,12 @@ pub(crate) async fn serve(
     loop {
         let idle = manager.config.timeouts.connection_idle.limit().filter(|_| tally.active.get() == 0);
         watch.arm(idle);
-        let event = next(&mut connection, &worker, &watch, &tally, draining).await;
+        let event = next(&mut connection, &chain, &watch, &tally, draining).await;
         match event {
             Next::Stream(request, respond) => {
                 tally.active.set(tally.active.get() + 1);
                 tally.streams.set(tally.streams.get().saturating_add(1));
-                let stream = (worker.clone(), manager.clone(), properties.clone(), tally.clone());
+                let stream = (worker.clone(), chain.current(), properties.clone(), tally.clone());
                 tokio::task::spawn_local(serve_stream(stream, request, respond));
             }
             Next::Tallied if is_abuse(&tally) => {
@@ -97,15 +99,15 @@ enum Next {
 
 async fn next(
     connection: &mut Connection<Rewound, Bytes>,
-    worker: &Worker,
+    chain: &LiveChain<HttpManager>,
     watch: &Watch,
     tally: &Tally,
     draining: bool,
 ) -> Next {
-    let mut drain = std::pin::pin!(worker.draining.changed.notified());
+    let mut drain = std::pin::pin!(chain.draining.changed.notified());
     let mut tallied = std::pin::pin!(tally.changed.notified());
     poll_fn(|cx| {
-        if !draining && (worker.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
+        if !draining && (chain.draining.has_begun() || drain.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Next::Drain);
         }
         if watch.expired(cx.waker()) && !draining {
@@ -131,24 +133,23 @@ type Surroundings = (Rc<Worker>, Rc<HttpManager>, Rc<ConnectionProperties>, Rc<T
 
 async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendResponse<Bytes>) {
     let (worker, manager, connection, tally) = stream;
-    worker.streams.set(worker.streams.get() + 1);
     let (parts, body) = request.into_parts();
     let scheme = if connection.tls_version.is_some() { "https" } else { "http" };
-    let prepared = request_headers(&parts, scheme, &manager.limits).and_then(|mut headers| {
+    let read = request_headers(&parts, scheme, &manager.limits).map_err(|refused| (refused, None));
+    let prepared = read.and_then(|mut headers| {
         if headers.get(":method") == Some(b"CONNECT") && !manager.config.connect {
-            return Err(Refused { status: 403, details: "upgrade_failed", body: "" });
+            return Err((Refused { status: 403, details: "upgrade_failed", body: "" }, Some(headers)));
         }
-        let properties = prepare(&mut headers, &worker, &manager, &connection)?;
-        Ok((headers, properties))
+        match prepare(&mut headers, &worker, &manager, &connection) {
+            Ok(properties) => Ok((headers, properties)),
+            Err(refused) => Err((refused, Some(headers))),
+        }
     });
     let finished = match prepared {
         Ok((headers, properties)) => {
-            let slots = manager.chain.plugins().len();
-            let mut state = StreamState::new(headers, slots, properties, SystemTime::now());
-            state.protocol = "HTTP/2";
-            let head_request = state.request.get(":method") == Some(b"HEAD");
-            let connect = state.request.get(":method") == Some(b"CONNECT");
-            let filtered = FilteredStream::new(manager.chain.clone(), Stream::new(state));
+            let head_request = headers.get(":method") == Some(b"HEAD");
+            let connect = headers.get(":method") == Some(b"CONNECT");
+            let filtered = manager.begin(headers, properties, "HTTP/2");
             let receive = Http2Receive::new(body, manager.limits);
             let end = receive.is_end() && !connect;
             let mut client = Client { respond, send: None, receive, head_request, ended: false };
@@ -156,12 +157,11 @@ async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendR
             watch.arm(manager.config.timeouts.stream_idle.limit());
             serve_request(worker.clone(), manager, filtered, end, &mut client, &watch).await
         }
-        Err(refused) => {
-            refuse(&manager, &mut respond, &connection, refused);
+        Err((refused, request)) => {
+            refuse(&manager, &mut respond, &connection, refused, request);
             Finished::Complete
         }
     };
-    worker.streams.set(worker.streams.get().saturating_sub(1));
     tally.active.set(tally.active.get().saturating_sub(1));
     if finished == Finished::Reset {
         tally.resets.set(tally.resets.get().saturating_add(1));
@@ -171,12 +171,13 @@ async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendR
     }
 }
 
-/// Answers what is not taken, and logs it.
+/// Answers what is not taken, and logs it. `request`: as far as it could be read.
 fn refuse(
     manager: &HttpManager,
     respond: &mut SendResponse<Bytes>,
     connection: &Rc<ConnectionProperties>,
     refused: Refused,
+    request: Option<HeaderList>,
 ) {
     let Refused { status, details, body } = refused;
     let reply = LocalReply { status, body: body.into(), details: details.into(), ..LocalReply::default() };
@@ -188,10 +189,7 @@ fn refuse(
         // A client that has gone does not miss it.
         let _ = stream.send_data(Bytes::from_static(body.as_bytes()), true);
     }
-    let mut state = StreamState::new(HeaderList::new(), 0, connection.clone(), SystemTime::now());
-    state.response = headers;
-    details.clone_into(&mut state.details);
-    manager.log(&Stream::new(state), ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, Duration::ZERO);
+    manager.log_refused("HTTP/2", connection, request, headers, refused);
 }
 
 /// A client's end of one stream.

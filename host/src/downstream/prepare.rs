@@ -1,12 +1,13 @@
 //! A client's request before any filter sees it: what it may not say is taken out, authority and path get their one
 //! spelling, and the proxy adds what it knows.
 
+use crate::downstream::HttpManager;
 use crate::http::authority::normalize_authority;
 use crate::http::hygiene::strip_client_headers;
 use crate::http::path::{PathOutcome, normalize_path};
 use crate::http::refused::Refused;
 use crate::wasm::ConnectionProperties;
-use crate::worker::{HttpManager, Worker};
+use crate::worker::Worker;
 use compiler::snapshot::Direction;
 use http_match::HeaderList;
 use std::net::IpAddr;
@@ -66,16 +67,23 @@ fn forwarded(
 ) -> Rc<ConnectionProperties> {
     let edge = manager.config.use_remote_address.unwrap_or(manager.direction == Direction::Unspecified);
     let hops = manager.config.trusted_hops;
-    let named = match (edge, hops) {
+    let client = match (edge, hops) {
         (true, 0) => None,
-        (true, hops) => client(headers, hops - 1),
-        (false, hops) => client(headers, hops),
+        (true, hops) => forwarded_client(headers, hops - 1),
+        (false, hops) => forwarded_client(headers, hops),
     };
     let scheme: &[u8] = if secure { b"https" } else { b"http" };
     let trusted = !edge || hops > 0;
-    let kept = trusted && matches!(headers.get("x-forwarded-proto"), Some(b"http" | b"https"));
-    if !kept {
-        headers.set("x-forwarded-proto", scheme);
+    let named: Option<&[u8]> = match headers.get("x-forwarded-proto") {
+        Some(b"http") if trusted => Some(b"http"),
+        Some(b"https") if trusted => Some(b"https"),
+        _ => None,
+    };
+    match (named, headers.position(b":scheme")) {
+        // That of the client, whatever is spoken between proxies.
+        (Some(named), Some(place)) => headers.replace_at(place, named),
+        (Some(_), None) => {}
+        (None, _) => headers.set("x-forwarded-proto", scheme),
     }
     if edge {
         let peer = connection.direct_peer.ip().to_string();
@@ -83,7 +91,7 @@ fn forwarded(
         let list = if list.is_empty() { peer.into_bytes() } else { [&list[..], b",", peer.as_bytes()].concat() };
         headers.set("x-forwarded-for", &list);
     }
-    match named {
+    match client {
         Some(ip) if ip != connection.source.ip() => {
             let mut connection = ConnectionProperties::clone(connection);
             connection.source = (ip, 0).into();
@@ -94,7 +102,7 @@ fn forwarded(
 }
 
 /// The address that many places from the end of `x-forwarded-for`.
-fn client(headers: &HeaderList, from_end: usize) -> Option<IpAddr> {
+fn forwarded_client(headers: &HeaderList, from_end: usize) -> Option<IpAddr> {
     headers.get("x-forwarded-for")?;
     let list = headers.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);
     let named = list.rsplit(|byte| *byte == b',').nth(from_end)?;

@@ -19,7 +19,7 @@ pub struct HostReply {
 }
 
 /// What gRPC calls an HTTP status (as Envoy maps them).
-fn grpc_status(status: u16) -> u32 {
+pub fn grpc_status(status: u16) -> u32 {
     match status {
         400 => 13,
         401 => 16,

@@ -551,8 +551,7 @@ impl FilteredStream {
         self.response_started = true;
         let (grpc, head) = {
             let state = self.stream.state.borrow();
-            let grpc = state.request.get("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
-            (grpc, state.request.get(":method") == Some(b"HEAD"))
+            (state.is_grpc(), state.request.get(":method") == Some(b"HEAD"))
         };
         let details = reply.details.clone();
         let (headers, events) = to_events(reply, grpc, head);

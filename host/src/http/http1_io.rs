@@ -162,7 +162,8 @@ impl Http1Io {
         while self.waiting() > 0 {
             ready!(self.poll_write(cx))?;
         }
-        Poll::Ready(Ok(()))
+        // TLS keeps what the socket did not take.
+        Pin::new(&mut self.transport).poll_flush(cx).map_err(|_| PeerError::Closed)
     }
 
     /// Closes the writing side.

@@ -17,5 +17,5 @@ pub(crate) use http1_io::Http1Io;
 pub(crate) use http2_message::{
     Http2Receive, Http2Send, error_of, request_headers, response_headers, to_request, to_response,
 };
-pub(crate) use peer::{Incoming, Peer, PeerError, Transport};
+pub(crate) use peer::{Incoming, Io, Peer, PeerError, Transport};
 pub(crate) use rewound::Rewound;

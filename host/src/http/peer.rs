@@ -5,11 +5,38 @@ use bytes::Bytes;
 use http_match::HeaderList;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 /// A connection's bytes: TCP, TLS, or a pipe in tests.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {
+    /// The socket at the bottom, where there is one: what it needs to be cut off so that the other end sees it.
+    fn socket(&self) -> Option<&TcpStream>;
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+impl Io for TcpStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl<I: Io> Io for tokio_rustls::client::TlsStream<I> {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.get_ref().0.socket()
+    }
+}
+
+impl<I: Io> Io for tokio_rustls::server::TlsStream<I> {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.get_ref().0.socket()
+    }
+}
+
+#[cfg(test)]
+impl Io for tokio::io::DuplexStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
 
 /// A connection's bytes. One allocation and one indirect call per read and write, against a copy of all the code for
 /// each kind.

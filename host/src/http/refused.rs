@@ -39,8 +39,8 @@ impl Refused {
     pub const PATH_NORMALIZATION: Self = Self { status: 400, details: "path_normalization_failed", body: "" };
     /// HTTP/1.1 without a Host, or with an empty one; Envoy's reply to it has no body.
     pub const MISSING_HOST: Self = Self { status: 400, details: "missing_host_header", body: "" };
-    /// HTTP/1.0; Envoy's reply to it has no body.
-    pub const LOW_VERSION: Self = Self { status: 426, details: "low_version", body: "" };
+    /// HTTP/1.0.
+    pub const LOW_VERSION: Self = Self::with_phrase(426, "low_version", "Upgrade Required");
     /// Any other version of HTTP.
     pub const UNKNOWN_VERSION: Self = Self::with_phrase(505, "http1.codec_error", "HTTP Version Not Supported");
     /// A request target beyond its limit.

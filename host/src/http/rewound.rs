@@ -1,27 +1,41 @@
 //! A connection of which something has been read already.
 
 use crate::http::http1_io::Http1Io;
-use crate::http::peer::Transport;
+use crate::http::peer::{Io, Transport};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// Gives what was read before, then the rest.
-pub(crate) struct Rewound {
-    transport: Transport,
+#[derive(Debug)]
+pub(crate) struct Rewound<T = Transport> {
+    transport: T,
     read: BytesMut,
 }
 
-impl Rewound {
-    pub(crate) fn new(io: Http1Io) -> Self {
+impl<T> Rewound<T> {
+    pub(crate) fn new(transport: T, read: BytesMut) -> Self {
+        Self { transport, read }
+    }
+}
+
+impl From<Http1Io> for Rewound {
+    fn from(io: Http1Io) -> Self {
         let (transport, read) = io.into_parts();
         Self { transport, read }
     }
 }
 
-impl AsyncRead for Rewound {
+impl<T: Io> Io for Rewound<T> {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.transport.socket()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read.is_empty() {
             return Pin::new(&mut self.transport).poll_read(cx, out);
@@ -29,11 +43,15 @@ impl AsyncRead for Rewound {
         let size = self.read.len().min(out.remaining());
         out.put_slice(self.read.get(..size).unwrap_or_default());
         self.read.advance(size);
+        if self.read.is_empty() {
+            // Not held on to for as long as the connection lasts.
+            self.read = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Rewound {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.transport).poll_write(cx, bytes)
     }

@@ -1,5 +1,6 @@
 //! One request from its head to the end of its response: client, filters, upstream, all driven by one task.
 
+use crate::downstream::HttpManager;
 use crate::filter_chain::{Event, Fate, FilteredStream};
 use crate::http::hygiene;
 use crate::http::{Incoming, Peer, PeerError, validate};
@@ -10,7 +11,7 @@ use crate::upstream::outlier_detection::Outcome;
 use crate::upstream::retry::AttemptFailure;
 use crate::upstream::{Acquired, Chosen, ConnectFailure, Connecting, Unavailable, UpstreamPeer, Wanted};
 use crate::wasm::{BodyBuffer, Direction};
-use crate::worker::{HttpManager, Watch, Worker};
+use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use http_match::HeaderList;
 use std::future::poll_fn;
@@ -106,6 +107,7 @@ pub(crate) async fn serve(
     watch: &Watch,
 ) -> Finished {
     let began = Instant::now();
+    let _counted = manager.stream(manager.is_http2(filtered.stream()));
     let mut exchange = Exchange {
         worker,
         manager,
@@ -130,6 +132,9 @@ pub(crate) async fn serve(
         held: None,
         flags: ResponseFlags::NONE,
     };
+    if end {
+        exchange.note_request_end();
+    }
     exchange.filtered.headers(Direction::Request, end);
     let finished = poll_fn(|cx| exchange.poll(cx, watch)).await;
     exchange.finish(finished);
@@ -268,6 +273,9 @@ impl Exchange<'_> {
                 let destination = &self.manager.config.destination;
                 let route = Route::of(headers, destination, &self.manager.clusters, &self.manager.retry);
                 strip_control(headers, destination);
+                if let Ok(route) = &route {
+                    route.tell_upstream(headers);
+                }
                 route.and_then(|route| match validate::request(headers, &self.manager.after_filters) {
                     Ok(()) => Ok(route),
                     Err(_) => Err(ProxyError::InvalidRequest),
@@ -309,17 +317,21 @@ impl Exchange<'_> {
         if self.retries > 0 {
             route.cluster.shared.stats.retries.add(1);
         }
-        {
+        let (connect, server_name) = {
             let mut state = self.filtered.stream().state.borrow_mut();
             state.attempts += 1;
             state.upstream = Some(chosen.active.endpoint().address());
-        }
-        let connect = self.filtered.stream().state.borrow().request.get(":method") == Some(b"CONNECT");
+            state.transport_failure.clear();
+            let request = &state.request;
+            let server_name = route.cluster.shared.asked_name(request.get(":authority"));
+            (request.get(":method") == Some(b"CONNECT"), server_name)
+        };
         let wanted = Wanted {
             http2: self.manager.is_http2(self.filtered.stream()),
             tunnel: connect,
             upgrade: self.downstream.upgrade().map(<[u8]>::to_vec),
             limits: self.manager.limits,
+            server_name,
         };
         if let Some(limit) = route.retry.per_try_timeout {
             self.per_try = Some(Box::pin(tokio::time::sleep(limit)));
@@ -333,7 +345,11 @@ impl Exchange<'_> {
 
     /// Sends the head, and what has been taken of the body before.
     fn send_request(&mut self, chosen: Chosen, mut peer: Box<dyn UpstreamPeer>) {
-        let sent = peer.send_headers(&self.filtered.stream().state.borrow().request, self.request_alone);
+        let sent = {
+            let mut state = self.filtered.stream().state.borrow_mut();
+            state.upstream_local = peer.local_address();
+            peer.send_headers(&state.request, self.request_alone)
+        };
         self.attempt = Attempt::Active(chosen, peer);
         if sent.is_err() {
             return self.fail(ProxyError::InvalidRequest);
@@ -426,16 +442,17 @@ impl Exchange<'_> {
     }
 
     fn connect_failed(&mut self, chosen: &Chosen, failure: ConnectFailure) {
-        let error = match failure {
-            ConnectFailure::Refused => ProxyError::ConnectFailure,
-            ConnectFailure::Timeout => ProxyError::ConnectTimeout,
-            ConnectFailure::Overflow => return self.fail(ProxyError::Overflow),
-        };
+        if failure == ConnectFailure::Overflow {
+            return self.fail(failure.into());
+        }
+        if let Some(reason) = failure.reason() {
+            self.filtered.stream().state.borrow_mut().transport_failure = reason;
+        }
         if let Some(route) = &self.route {
             route.cluster.report(chosen, Outcome::LocalOriginFailure);
         }
         self.tried.push(chosen.index);
-        self.retry_or(AttemptFailure::ConnectFailure, error);
+        self.retry_or(AttemptFailure::ConnectFailure, failure.into());
     }
 
     /// Reads more of the request, as far as it is wanted.
@@ -451,12 +468,14 @@ impl Exchange<'_> {
                 }
                 Ok(Incoming::Trailers(mut trailers)) => {
                     self.request_ended = true;
+                    self.note_request_end();
                     hygiene::strip_trailers(&mut trailers);
                     self.filtered.stream().state.borrow_mut().request_trailers = trailers;
                     self.filtered.trailers(Direction::Request);
                 }
                 Ok(Incoming::End) => {
                     self.request_ended = true;
+                    self.note_request_end();
                     self.filtered.data(Direction::Request, Bytes::new(), true);
                 }
                 Ok(Incoming::Headers { .. }) => {}
@@ -484,6 +503,10 @@ impl Exchange<'_> {
         Ok(moved)
     }
 
+    fn note_request_end(&self) {
+        self.filtered.stream().state.borrow_mut().request_ended = Some(self.began.elapsed());
+    }
+
     fn count_body(&self, direction: Direction, bytes: &Bytes) {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if let Some(count) = self.filtered.stream().state.borrow_mut().body_bytes.get_mut(direction as usize) {
@@ -501,7 +524,6 @@ impl Exchange<'_> {
             match incoming {
                 Ok(Incoming::Headers { headers, end }) => self.response_headers(headers, end),
                 Ok(Incoming::Data(bytes)) => {
-                    self.count_body(Direction::Response, &bytes);
                     self.filtered.data(Direction::Response, bytes, false);
                 }
                 Ok(Incoming::Trailers(mut trailers)) => {
@@ -537,10 +559,11 @@ impl Exchange<'_> {
         if self.retries > 0 && self.exhausted_on(status, &headers) {
             self.flags = self.flags.and(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         }
-        let elapsed = self.began.elapsed().as_millis();
-        headers.append(b"x-envoy-upstream-service-time", elapsed.to_string().as_bytes());
+        let elapsed = self.began.elapsed();
+        headers.append(b"x-envoy-upstream-service-time", elapsed.as_millis().to_string().as_bytes());
         {
             let mut state = self.filtered.stream().state.borrow_mut();
+            state.response_began = Some(elapsed);
             state.response = headers;
             state.details = "via_upstream".to_owned();
         }
@@ -673,7 +696,11 @@ impl Exchange<'_> {
 
     /// Answers in place of the upstream.
     fn fail_after(&mut self, error: ProxyError, retried: bool) {
-        let (reply, flags) = error.reply(retried);
+        let (mut reply, flags) = error.reply(retried);
+        if error == ProxyError::ConnectFailure {
+            let reason = self.filtered.stream().state.borrow().transport_failure.replace(' ', "_");
+            add_reason(&mut reply.details, &reason);
+        }
         self.flags = self.flags.and(flags);
         self.attempt = Attempt::None;
         (self.timeout, self.per_try, self.held) = (None, None, None);
@@ -732,6 +759,7 @@ impl Exchange<'_> {
             }
             Event::Data { bytes, end } => {
                 self.response_ended = end;
+                self.count_body(Direction::Response, &bytes);
                 self.downstream.send_data(bytes, end)
             }
             Event::Trailers => {
@@ -776,6 +804,13 @@ impl Exchange<'_> {
         }
         manager.log(filtered.stream(), flags, began.elapsed());
         filtered.finish();
+    }
+}
+
+/// As Envoy has it: `upstream_reset_before_response_started{remote_connection_failure|why}`.
+fn add_reason(details: &mut String, reason: &str) {
+    if !reason.is_empty() && details.ends_with('}') {
+        details.insert_str(details.len() - 1, &format!("|{reason}"));
     }
 }
 

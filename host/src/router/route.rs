@@ -45,6 +45,13 @@ impl Route {
         Ok(route)
     }
 
+    /// Says in the request how long its answer may take (as Envoy's router).
+    pub(crate) fn tell_upstream(&self, headers: &mut HeaderList) {
+        if let Some(limit) = self.retry.per_try_timeout.or(self.timeout) {
+            headers.set("x-envoy-expected-rq-timeout-ms", limit.as_millis().to_string().as_bytes());
+        }
+    }
+
     fn read(&mut self, name: &[u8], value: &[u8]) {
         let milliseconds = || number(value).map(Duration::from_millis).filter(|limit| !limit.is_zero());
         match name {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A set of response flags.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ResponseFlags(u32);
 
 /// Every flag with its short name, in the order in which several are written.

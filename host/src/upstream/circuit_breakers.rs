@@ -109,6 +109,12 @@ impl CircuitBreakers {
         self.try_acquire(Resource::Request, |current| current < self.limits.max_requests)
     }
 
+    /// A permit for a request whatever the limit: a TCP connection counts as one, and is limited as a connection.
+    pub fn acquire_request(self: &Arc<Self>) -> Permit {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Permit { breakers: Arc::clone(self), resource: Resource::Request }
+    }
+
     /// A permit for one more retry, by the retry budget if there is one; None: the answer at hand stands.
     pub fn try_acquire_retry(self: &Arc<Self>) -> Option<Permit> {
         let Some(budget) = self.limits.retry_budget else {

@@ -1,10 +1,11 @@
 //! Clusters: what the workers share of one, and what each has of it.
 
 use crate::telemetry::{Counter, Registry};
+use crate::tls::ClientTls;
 use crate::upstream::balancer::{self, ActiveRequest, Balancer, EndpointState};
 use crate::upstream::circuit_breakers::{CircuitBreakerLimits, CircuitBreakers, Permit, RetryBudget};
 use crate::upstream::outlier_detection::{Outcome, OutlierDetectionSettings, OutlierDetector};
-use crate::upstream::pool::{Acquired, EndpointPool, Wanted};
+use crate::upstream::pool::{Acquired, Dialling, EndpointPool, Wanted};
 use compiler::snapshot;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,6 +25,8 @@ pub struct ClusterStats {
     pub connect_failures: Counter,
     /// Requests refused by a circuit breaker.
     pub overflows: Counter,
+    /// Connections refused by a circuit breaker.
+    pub connection_overflows: Counter,
     /// Requests for which no endpoint was healthy.
     pub no_healthy_endpoint: Counter,
 }
@@ -40,6 +43,8 @@ pub struct SharedCluster {
     pub detector: Option<OutlierDetector>,
     /// Counts.
     pub stats: ClusterStats,
+    /// TLS to its endpoints, where it is configured.
+    pub(crate) tls: Option<Arc<ClientTls>>,
     balancer: Balancer,
 }
 
@@ -48,7 +53,16 @@ pub type SharedClusters = HashMap<String, Arc<SharedCluster>>;
 
 impl SharedCluster {
     /// A cluster. `before`: its predecessor, whose endpoints keep their load and their ejections.
-    pub fn new(config: snapshot::Cluster, before: Option<&Self>, registry: &Registry, epoch: Instant) -> Self {
+    ///
+    /// # Errors
+    /// Every fault of its transport socket.
+    pub fn new(
+        config: snapshot::Cluster,
+        before: Option<&Self>,
+        registry: &Registry,
+        epoch: Instant,
+    ) -> Result<Self, Vec<String>> {
+        let tls = tls(&config, before)?;
         let known = |wanted: &snapshot::Endpoint| {
             let same = |known: &&Arc<EndpointState>| {
                 (known.address(), known.weight(), known.priority())
@@ -77,13 +91,43 @@ impl SharedCluster {
             None => CircuitBreakers::new(breaker_limits(&config.circuit_breakers)),
         };
         let stats = ClusterStats::new(&config.name, registry);
-        Self { config, endpoints, breakers, detector, stats, balancer }
+        Ok(Self { config, endpoints, breakers, detector, stats, tls, balancer })
     }
+
+    /// Reads the certificates of its transport socket again; connections keep those they have.
+    ///
+    /// # Errors
+    /// Every fault; then all stays as it is.
+    pub fn reload_certificates(&self) -> Result<(), Vec<String>> {
+        let reloaded = self.tls.as_ref().map_or(Ok(()), |tls| tls.reload());
+        reloaded.map_err(|faults| of_cluster(&self.config.name, faults))
+    }
+
+    /// The server name that a request with such an authority asks for, where it depends on the request.
+    pub(crate) fn asked_name(&self, authority: Option<&[u8]>) -> Option<Rc<str>> {
+        self.tls.as_ref()?.asked_name(authority)
+    }
+}
+
+/// TLS as configured. What has not changed is kept, with its sessions, and its files are read again: connections of
+/// the predecessor's pools are made with it.
+fn tls(config: &snapshot::Cluster, before: Option<&SharedCluster>) -> Result<Option<Arc<ClientTls>>, Vec<String>> {
+    let Some(wanted) = &config.transport_socket else { return Ok(None) };
+    let kept = before.filter(|before| before.config.transport_socket == config.transport_socket);
+    let made = match kept.and_then(|before| before.tls.clone()) {
+        Some(kept) => kept.reload().map(|()| kept),
+        None => ClientTls::new(wanted).map(Arc::new),
+    };
+    made.map(Some).map_err(|faults| of_cluster(&config.name, faults))
+}
+
+fn of_cluster(name: &str, faults: Vec<String>) -> Vec<String> {
+    faults.into_iter().map(|fault| format!("cluster {name:?} transportSocket.{fault}")).collect()
 }
 
 impl ClusterStats {
     fn new(cluster: &str, registry: &Registry) -> Self {
-        let labels = [("cluster_name", cluster)];
+        let labels = [("envoy_cluster_name", cluster)];
         let counter = |name| registry.counter(name, &labels);
         Self {
             requests: counter("envoy_cluster_upstream_rq_total"),
@@ -91,6 +135,7 @@ impl ClusterStats {
             connections: counter("envoy_cluster_upstream_cx_total"),
             connect_failures: counter("envoy_cluster_upstream_cx_connect_fail"),
             overflows: counter("envoy_cluster_upstream_rq_pending_overflow"),
+            connection_overflows: counter("envoy_cluster_upstream_cx_overflow"),
             no_healthy_endpoint: counter("envoy_cluster_upstream_cx_none_healthy"),
         }
     }
@@ -167,7 +212,9 @@ impl Cluster {
         let known = |endpoint: &Arc<EndpointState>| {
             let same_settings = before.filter(|before| {
                 let (old, new) = (&before.shared.config, &shared.config);
-                old.protocol == new.protocol && old.circuit_breakers == new.circuit_breakers
+                old.protocol == new.protocol
+                    && old.circuit_breakers == new.circuit_breakers
+                    && old.transport_socket == new.transport_socket
             });
             let same = |pool: &&Rc<EndpointPool>| pool.address() == endpoint.address();
             same_settings.and_then(|before| before.pools.iter().find(same).cloned())
@@ -184,10 +231,30 @@ impl Cluster {
         avoid: &[usize],
         draw: &mut dyn FnMut() -> u64,
     ) -> Result<Chosen, Unavailable> {
-        let Some(_room) = self.shared.breakers.try_acquire_request() else {
+        let Some(room) = self.shared.breakers.try_acquire_request() else {
             self.shared.stats.overflows.add(1);
             return Err(Unavailable::Overflow);
         };
+        self.choose_within(room, key, avoid, draw)
+    }
+
+    /// Chooses an endpoint for a connection that carries bytes: those are limited by `max_connections` alone.
+    pub(crate) fn choose_for_bytes(
+        &self,
+        key: Option<&[u8]>,
+        avoid: &[usize],
+        draw: &mut dyn FnMut() -> u64,
+    ) -> Result<Chosen, Unavailable> {
+        self.choose_within(self.shared.breakers.acquire_request(), key, avoid, draw)
+    }
+
+    fn choose_within(
+        &self,
+        room: Permit,
+        key: Option<&[u8]>,
+        avoid: &[usize],
+        draw: &mut dyn FnMut() -> u64,
+    ) -> Result<Chosen, Unavailable> {
         let hash = key.map(balancer::hash_key);
         let picked = self.balancer.borrow_mut().pick(hash, avoid, draw);
         let endpoint = picked.and_then(|index| Some((index, self.shared.endpoints.get(index)?)));
@@ -196,7 +263,7 @@ impl Cluster {
             return Err(Unavailable::NoHealthyUpstream);
         };
         self.shared.stats.requests.add(1);
-        Ok(Chosen { index, active: endpoint.begin_request(), _room })
+        Ok(Chosen { index, active: endpoint.begin_request(), _room: room })
     }
 
     /// A connection to an endpoint, from the pool if there is one.
@@ -205,6 +272,11 @@ impl Cluster {
             Some(pool) => pool.acquire(wanted),
             None => Acquired::Refused(Unavailable::NoHealthyUpstream),
         }
+    }
+
+    /// A connection of its own to an endpoint, for bytes.
+    pub(crate) fn dial(&self, chosen: &Chosen) -> Result<Dialling, Unavailable> {
+        self.pools.get(chosen.index).ok_or(Unavailable::NoHealthyUpstream)?.dial()
     }
 
     /// Tells the judge of endpoints how an attempt went.

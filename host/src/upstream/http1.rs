@@ -9,6 +9,7 @@ use crate::upstream::pool::{EndpointPool, Open, UpstreamPeer, Wanted};
 use bytes::{Bytes, BytesMut};
 use http_match::HeaderList;
 use smallvec::SmallVec;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -19,12 +20,17 @@ const MAX_INTERIM: u32 = 16;
 pub(crate) struct Http1Connection {
     io: Http1Io,
     requests: u32,
+    server_name: Option<Rc<str>>,
     open: Open,
 }
 
 impl Http1Connection {
-    pub(crate) fn new(transport: Transport, open: Open) -> Self {
-        Self { io: Http1Io::new(transport, BytesMut::new()), requests: 0, open }
+    pub(crate) fn new(transport: Transport, open: Open, server_name: Option<Rc<str>>) -> Self {
+        Self { io: Http1Io::new(transport, BytesMut::new()), requests: 0, server_name, open }
+    }
+
+    pub(crate) fn server_name(&self) -> &Option<Rc<str>> {
+        &self.server_name
     }
 
     /// The connection, unless it has ended or the other side has said something unasked.
@@ -140,6 +146,10 @@ impl UpstreamPeer for Http1Upstream {
         self.connection.requests > 1
     }
 
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.connection.open.local_address()
+    }
+
     fn become_tunnel(&mut self) {
         self.tunnel = true;
         self.body = Some(BodyDecoder::new(Framing::UntilClose, self.wanted.limits));
@@ -165,6 +175,6 @@ fn framing(headers: &HeaderList, method: &[u8], end: bool, upgrade: bool) -> Res
 /// Limits on what an upstream may answer, where none are configured.
 impl Wanted {
     pub(crate) fn plain() -> Self {
-        Self { http2: false, tunnel: false, upgrade: None, limits: HeadLimits::default() }
+        Self { http2: false, tunnel: false, upgrade: None, limits: HeadLimits::default(), server_name: None }
     }
 }

@@ -9,6 +9,7 @@ use h2::client::{Connection, ResponseFuture, SendRequest};
 use http_match::HeaderList;
 use std::cell::Cell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -21,16 +22,22 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct Http2Connection {
     requests: SendRequest<Bytes>,
+    server_name: Option<Rc<str>>,
     state: Rc<State>,
 }
 
 struct State {
     open: Cell<bool>,
     streams: Cell<usize>,
+    local: Option<SocketAddr>,
 }
 
 impl Http2Connection {
-    pub(crate) async fn handshake(transport: Transport, open: Open) -> Result<Self, ConnectFailure> {
+    pub(crate) async fn handshake(
+        transport: Transport,
+        open: Open,
+        server_name: Option<Rc<str>>,
+    ) -> Result<Self, ConnectFailure> {
         let mut builder = h2::client::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW)
@@ -39,9 +46,13 @@ impl Http2Connection {
             .enable_push(false);
         let shaken = builder.handshake::<_, Bytes>(transport).await;
         let (requests, connection) = shaken.map_err(|_| ConnectFailure::Refused)?;
-        let state = Rc::new(State { open: Cell::new(true), streams: Cell::new(0) });
+        let state = Rc::new(State { open: Cell::new(true), streams: Cell::new(0), local: open.local_address() });
         tokio::task::spawn_local(drive(connection, state.clone(), open));
-        Ok(Self { requests, state })
+        Ok(Self { requests, server_name, state })
+    }
+
+    pub(crate) fn server_name(&self) -> &Option<Rc<str>> {
+        &self.server_name
     }
 
     /// Whether streams can still be opened.
@@ -136,5 +147,9 @@ impl UpstreamPeer for Http2Upstream {
 
     fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.connection.state.local
     }
 }

@@ -16,4 +16,4 @@ mod draws;
 
 pub(crate) use cluster::{Chosen, Cluster, ClusterSet, Unavailable};
 pub use cluster::{ClusterStats, SharedCluster, SharedClusters};
-pub(crate) use pool::{Acquired, ConnectFailure, Connecting, UpstreamPeer, Wanted};
+pub(crate) use pool::{Acquired, ConnectFailure, Connecting, Dialling, Open, UpstreamPeer, Wanted};

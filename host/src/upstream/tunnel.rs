@@ -6,6 +6,7 @@ use crate::http::{Http1Io, Incoming, Peer, PeerError, Transport};
 use crate::upstream::pool::{Open, UpstreamPeer};
 use bytes::{Bytes, BytesMut};
 use http_match::HeaderList;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 /// A connection that carries bytes. As an answer to CONNECT it is a 200 with a body that lasts until it closes.
@@ -14,7 +15,7 @@ pub(crate) struct Tunnel {
     body: BodyDecoder,
     answered: bool,
     shutdown: bool,
-    _open: Open,
+    open: Open,
 }
 
 impl Tunnel {
@@ -22,7 +23,7 @@ impl Tunnel {
         let mut io = Http1Io::new(transport, BytesMut::new());
         io.begin_body(Framing::UntilClose);
         let body = BodyDecoder::new(Framing::UntilClose, HeadLimits::default());
-        Self { io, body, answered: false, shutdown: false, _open: open }
+        Self { io, body, answered: false, shutdown: false, open }
     }
 }
 
@@ -66,5 +67,9 @@ impl UpstreamPeer for Tunnel {
 
     fn is_reused(&self) -> bool {
         false
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.open.local_address()
     }
 }

@@ -15,6 +15,7 @@ mod root_context;
 mod services;
 mod shared_state;
 mod stream_context;
+mod usage;
 mod vm;
 mod vm_state;
 
@@ -30,4 +31,5 @@ pub use shared_state::{QueueReady, SharedState};
 pub use stream_context::{
     Access, CertificateProperties, ConnectionProperties, Direction, LocalReply, Slot, Stream, StreamState,
 };
+pub use usage::UsageReport;
 pub use vm::{Trapped, VmTable};

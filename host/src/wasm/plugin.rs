@@ -6,6 +6,7 @@ use crate::wasm::root_context::RootContext;
 use crate::wasm::services::{LogLevel, Services};
 use crate::wasm::shared_state::SharedState;
 use crate::wasm::stream_context::{Direction, Stream};
+use crate::wasm::usage::{Usage, UsageReport};
 use crate::wasm::vm::{Blueprint, Trapped, Vm, VmKey, VmTable, reason};
 use crate::wasm::vm_state::VmState;
 use std::cell::{Cell, RefCell};
@@ -30,7 +31,7 @@ pub enum FailStrategy {
 }
 
 /// How a plugin is to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginSettings {
     /// Unique in a chain; names it in logs.
     pub name: String,
@@ -106,6 +107,7 @@ pub struct Plugin {
     shared: Arc<SharedState>,
     rooted: RefCell<Option<Rooted>>,
     restart: Restart,
+    usage: Rc<Usage>,
     /// Bytes that its VMs have together.
     memory: Arc<AtomicUsize>,
 }
@@ -168,8 +170,8 @@ impl Plugin {
             environment: settings.environment.clone(),
             allowed: settings.allowed.iter().cloned().collect(),
         };
-        let (rooted, restart, memory) = (RefCell::default(), Restart::default(), Arc::default());
-        let plugin = Self { settings, module, instance, key, vms, services, shared, rooted, restart, memory };
+        let (rooted, restart, usage, memory) = (RefCell::default(), Restart::default(), Rc::default(), Arc::default());
+        let plugin = Self { settings, module, instance, key, vms, services, shared, rooted, restart, usage, memory };
         let first = plugin.root()?;
         // The first VM of a plugin of many is only the proof that it starts.
         *plugin.rooted.borrow_mut() = Some(first);
@@ -192,6 +194,11 @@ impl Plugin {
         let rooted = self.rooted.borrow();
         let vm = rooted.as_ref().map(|rooted| &rooted.vm);
         (vm.is_some_and(|vm| vm.is_running()), vm.map_or(0, |vm| vm.memory()), self.restart.ended.get())
+    }
+
+    /// What it has been asked to do on this worker, how long that took, and why its last VM ended.
+    pub fn usage(&self) -> UsageReport {
+        self.usage.report()
     }
 
     /// Makes the stream's context.
@@ -234,6 +241,7 @@ impl Plugin {
             }
             Err(error) => {
                 self.log(&error.to_string());
+                self.usage.ended(&error.to_string());
                 self.restart.ended.set(self.restart.ended.get() + 1);
                 let failures = count(&self.restart.not_started);
                 self.wait(BACK_OFF.saturating_mul(1 << failures.min(6)).min(LONGEST_BACK_OFF));
@@ -289,7 +297,7 @@ impl Plugin {
             true => self.vms.fresh(&blueprint)?,
             false => self.vms.obtain(&self.key, &blueprint)?,
         };
-        let root = vm.start_root(&self.settings)?;
+        let root = vm.start_root(&self.settings, &self.usage)?;
         Ok(Rooted { vm, root })
     }
 
@@ -335,6 +343,11 @@ impl Guest {
         self.vm.wants_body(direction)
     }
 
+    /// Whether it is called for the bytes of a direction of a TCP connection at all.
+    pub fn wants_data(&self, direction: Direction) -> bool {
+        self.vm.wants_data(direction)
+    }
+
     /// Headers have come. The action: 0 continue, and what `proxy_on_request_headers` may return besides.
     ///
     /// # Errors
@@ -375,15 +388,10 @@ impl Guest {
     /// # Errors
     /// When the guest traps.
     pub fn data(&self, direction: Direction, readable: usize, end: bool) -> Result<u32, Trapped> {
-        let [downstream, upstream] = [0, 1];
-        let index = if direction == Direction::Request { downstream } else { upstream };
-        self.judged(self.vm.enter(self.id, |store, callbacks| match callbacks.data.get(index) {
-            Some(Some(call)) => call.call(store, (self.id, size(readable), u32::from(end))),
-            _ => Ok(0),
-        }))
+        self.judged(self.vm.data(self.id, direction, size(readable), end))
     }
 
-    /// A side of a TCP connection has closed. `peer`: 1 we did, 2 they did.
+    /// A side of a TCP connection has closed. `peer`: 0 nobody says, 1 we did, 2 they did.
     ///
     /// # Errors
     /// When the guest traps.
@@ -411,11 +419,28 @@ impl Guest {
     /// # Errors
     /// When the guest traps.
     pub fn end(self) -> Result<(), Trapped> {
-        let done = self.vm.enter(self.id, |store, callbacks| match &callbacks.done {
+        self.done()?;
+        self.delete()
+    }
+
+    /// The first half of [`Self::end`]: `on_done`. TCP connections are logged between the halves, where HTTP streams
+    /// are logged before both.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn done(&self) -> Result<(), Trapped> {
+        self.judged(self.vm.enter(self.id, |store, callbacks| match &callbacks.done {
             Some(call) => call.call(store, self.id).map(|_| ()),
             None => Ok(()),
-        });
-        self.judged(done.and_then(|()| self.vm.delete(self.id)))?;
+        }))
+    }
+
+    /// The second half: `on_delete`.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn delete(self) -> Result<(), Trapped> {
+        self.judged(self.vm.delete(self.id))?;
         self.plugin.restart.served.set(true);
         Ok(())
     }

@@ -112,15 +112,14 @@ fn request(stream: &StreamState, name: &[u8]) -> Option<Value> {
 
 fn response(stream: &StreamState, name: &[u8]) -> Option<Value> {
     let headers = &stream.response;
-    let code = || headers.get(":status").and_then(|code| str::from_utf8(code).ok()?.parse::<u64>().ok());
     match name {
-        b"code" => code().map(number),
+        b"code" => stream.status().map(|status| number(status.into())),
         b"code_details" => (!stream.details.is_empty()).then(|| Value::from_slice(stream.details.as_bytes())),
         b"flags" => Some(number(stream.flags)),
         b"size" => Some(number(stream.body_bytes[1])),
         b"headers_bytes" => Some(size(headers.size())),
         b"total_size" => Some(number(stream.body_bytes[1].saturating_add(count(headers.size())))),
-        b"grpc_status" => grpc_status(stream).map(number),
+        b"grpc_status" => stream.grpc_status().map(|status| number(status.into())),
         b"headers" => (!headers.is_empty()).then(|| map(headers)),
         b"trailers" => (!stream.response_trailers.is_empty()).then(|| map(&stream.response_trailers)),
         _ => match name.strip_prefix(b"headers\0") {
@@ -128,22 +127,6 @@ fn response(stream: &StreamState, name: &[u8]) -> Option<Value> {
             None => joined(&stream.response_trailers, name.strip_prefix(b"trailers\0")?),
         },
     }
-}
-
-/// The gRPC status of a response: from its trailers, else its headers, else as its HTTP status maps.
-fn grpc_status(stream: &StreamState) -> Option<u64> {
-    let named = stream.response_trailers.get("grpc-status").or_else(|| stream.response.get("grpc-status"));
-    if let Some(status) = named {
-        return str::from_utf8(status).ok()?.parse().ok();
-    }
-    Some(match stream.response.get(":status")? {
-        b"400" => 13,
-        b"401" => 16,
-        b"403" => 7,
-        b"404" => 12,
-        b"429" | b"502" | b"503" | b"504" => 14,
-        _ => 2,
-    })
 }
 
 fn source(connection: &ConnectionProperties, name: &[u8]) -> Option<Value> {
@@ -192,6 +175,8 @@ fn certificate(certificate: &CertificateProperties, name: &[u8]) -> Option<Value
 fn upstream(stream: &StreamState, name: &[u8]) -> Option<Value> {
     match name {
         b"request_attempt_count" => Some(number(stream.attempts.into())),
+        b"local_address" => Some(Value::from_slice(stream.upstream_local?.to_string().as_bytes())),
+        b"transport_failure_reason" => stream.upstream.map(|_| Value::from_slice(stream.transport_failure.as_bytes())),
         _ => address(stream.upstream?, name),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::telemetry::{Counter, Gauge, Histogram};
 use crate::wasm::plugin::PluginSettings;
+use crate::wasm::usage::Usage;
 use crate::wasm::vm::Vm;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use tokio::task::AbortHandle;
 pub(crate) struct RootContext {
     pub(crate) id: u32,
     pub(crate) settings: Arc<PluginSettings>,
+    pub(crate) usage: Rc<Usage>,
     pub(crate) timer: Rc<Timer>,
     pub(crate) calls: RefCell<HashMap<u32, Call>>,
     /// What `proxy_get_status` answers: code, text.
@@ -117,10 +119,11 @@ impl RootContext {
         drop(self.calls.take());
     }
 
-    pub(crate) fn new(id: u32, settings: Arc<PluginSettings>) -> Self {
+    pub(crate) fn new(id: u32, settings: Arc<PluginSettings>, usage: Rc<Usage>) -> Self {
         Self {
             id,
             settings,
+            usage,
             timer: Rc::default(),
             calls: RefCell::default(),
             last_status: RefCell::default(),

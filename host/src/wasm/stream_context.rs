@@ -5,6 +5,7 @@ use http_match::HeaderList;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
@@ -103,9 +104,9 @@ pub struct ConnectionProperties {
     /// `TLSv1.3`, for connections with TLS.
     pub tls_version: Option<&'static str>,
     /// The client's certificate, where it showed one.
-    pub peer: Option<CertificateProperties>,
+    pub peer: Option<Arc<CertificateProperties>>,
     /// Our own certificate.
-    pub local: Option<CertificateProperties>,
+    pub local: Option<Arc<CertificateProperties>>,
 }
 
 /// A certificate as properties tell of it.
@@ -157,14 +158,24 @@ pub struct StreamState {
     pub details: String,
     /// Envoy's response flags as a number.
     pub flags: u64,
-    /// Bytes of the request's body, and of the response's, so far.
+    /// Bytes of the request's body that have come, and of the response's that were sent to the client, so far.
     pub body_bytes: [u64; 2],
+    /// From the start until all of the request had come.
+    pub request_ended: Option<Duration>,
+    /// From the start until the upstream began to answer.
+    pub response_began: Option<Duration>,
+    /// Our end of the connection to the upstream.
+    pub upstream_local: Option<SocketAddr>,
+    /// Why the proxy ended the client's connection, for logs; empty where it did not.
+    pub termination_details: String,
     /// The cluster it goes to.
     pub cluster: String,
     /// The route's name, where one is known.
     pub route: String,
     /// The endpoint it went to.
     pub upstream: Option<SocketAddr>,
+    /// Why no connection to it came about, in words (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
+    pub transport_failure: String,
     /// Requests sent upstream for it.
     pub attempts: u32,
     /// The listener's direction: 1 inbound, 2 outbound, 0 neither.
@@ -190,9 +201,14 @@ impl StreamState {
             details: String::new(),
             flags: 0,
             body_bytes: [0; 2],
+            request_ended: None,
+            response_began: None,
+            upstream_local: None,
+            termination_details: String::new(),
             cluster: String::new(),
             route: String::new(),
             upstream: None,
+            transport_failure: String::new(),
             attempts: 0,
             direction: 0,
             reroute: false,
@@ -205,6 +221,35 @@ impl StreamState {
             Direction::Request => &mut self.request,
             Direction::Response => &mut self.response,
         }
+    }
+
+    /// The response's status.
+    pub fn status(&self) -> Option<u16> {
+        str::from_utf8(self.response.get(":status")?).ok()?.parse().ok()
+    }
+
+    /// Whether the request is a gRPC call.
+    pub fn is_grpc(&self) -> bool {
+        let kind = self.request.get("content-type").and_then(|kind| kind.strip_prefix(b"application/grpc"));
+        kind.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    }
+
+    /// The gRPC status of the response: from its trailers, else its headers, else as its HTTP status maps. What is no
+    /// status of gRPC counts as UNKNOWN.
+    pub fn grpc_status(&self) -> Option<u16> {
+        let named = self.response_trailers.get("grpc-status").or_else(|| self.response.get("grpc-status"));
+        if let Some(status) = named {
+            let status = str::from_utf8(status).ok().and_then(|status| status.parse().ok());
+            return Some(status.filter(|status| *status <= 16).unwrap_or(2));
+        }
+        Some(match self.response.get(":status")? {
+            b"400" => 13,
+            b"401" => 16,
+            b"403" => 7,
+            b"404" => 12,
+            b"429" | b"502" | b"503" | b"504" => 14,
+            _ => 2,
+        })
     }
 
     /// The trailers of a direction.

@@ -8,6 +8,7 @@ use crate::wasm::root_context::{LogBudget, RootContext};
 use crate::wasm::services::{LogLevel, Services};
 use crate::wasm::shared_state::{QueueReady, SharedState};
 use crate::wasm::stream_context::{Direction, Stream};
+use crate::wasm::usage::Usage;
 use crate::wasm::vm_state::{Grown, Received, Stage, StreamContext, VmState};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -132,12 +133,16 @@ impl Vm {
     }
 
     /// Makes and starts the root context of a plugin.
-    pub(crate) fn start_root(&self, settings: &Arc<PluginSettings>) -> Result<Rc<RootContext>, StartError> {
+    pub(crate) fn start_root(
+        &self,
+        settings: &Arc<PluginSettings>,
+        usage: &Rc<Usage>,
+    ) -> Result<Rc<RootContext>, StartError> {
         let mut guard = self.running.borrow_mut();
         let Some(running) = guard.as_mut() else {
             return Err(StartError::Ended);
         };
-        let root = Rc::new(RootContext::new(running.next_context, settings.clone()));
+        let root = Rc::new(RootContext::new(running.next_context, settings.clone(), usage.clone()));
         running.next_context += 1;
         let state = running.store.data_mut();
         state.roots.push(root.clone());
@@ -178,10 +183,28 @@ impl Vm {
         Ok(id)
     }
 
-    /// Whether it has a body callback for a direction.
+    /// Whether it has a body callback for a direction. A VM that has ended has: nothing passes it unnoticed, as the
+    /// call fails.
     pub(crate) fn wants_body(&self, direction: Direction) -> bool {
+        self.has(|callbacks| of(&callbacks.body, direction).is_some())
+    }
+
+    /// Whether it has a callback for the bytes of a direction of a TCP connection; as [`Self::wants_body`].
+    pub(crate) fn wants_data(&self, direction: Direction) -> bool {
+        self.has(|callbacks| of(&callbacks.data, direction).is_some())
+    }
+
+    fn has(&self, callback: impl FnOnce(&Callbacks) -> bool) -> bool {
         let running = self.running.try_borrow();
-        running.is_ok_and(|running| running.as_ref().is_some_and(|vm| of(&vm.callbacks.body, direction).is_some()))
+        running.map_or(true, |running| running.as_ref().is_none_or(|vm| callback(&vm.callbacks)))
+    }
+
+    /// Calls the callback for the bytes of a direction of a TCP connection: the action.
+    pub(crate) fn data(&self, id: u32, direction: Direction, size: u32, end: bool) -> Result<u32, Trapped> {
+        self.enter(id, |store, callbacks| match of(&callbacks.data, direction) {
+            Some(call) => call.call(store, (id, size, u32::from(end))),
+            None => Ok(0),
+        })
     }
 
     /// Calls the headers callback of a direction: the action.
@@ -254,10 +277,15 @@ impl Vm {
         if !state.select(context) {
             return Err(Trapped);
         }
+        let timed = state.root.as_ref().filter(|root| root.usage.count());
+        let timed = timed.map(|root| (root.clone(), state.services.monotonic()));
         let result = call(store, callbacks);
         let state = store.data_mut();
         state.stream = None;
         state.received = None;
+        if let Some((root, began)) = timed {
+            root.usage.took(state.services.monotonic().saturating_sub(began));
+        }
         result.map_err(|error| {
             let failed = guard.take();
             drop(guard);
@@ -364,8 +392,12 @@ fn start_root(running: &mut Running, id: u32, settings: &PluginSettings) -> wasm
 /// Says why a VM ended, ends what it had going, and tells its streams.
 fn end(store: &Store<VmState>, error: &wasmtime::Error) {
     let state = store.data();
-    state.log(LogLevel::Error, &format!("the VM ends: {}", reason(state, error)));
-    state.roots.iter().for_each(|root| root.stop());
+    let reason = reason(state, error);
+    state.log(LogLevel::Error, &format!("the VM ends: {reason}"));
+    for root in &state.roots {
+        root.usage.ended(&reason);
+        root.stop();
+    }
     for context in state.streams.values() {
         if let Ok(mut stream) = context.stream.state.try_borrow_mut()
             && let Some(slot) = stream.slots.get_mut(context.slot)

@@ -1,6 +1,7 @@
 //! Envoy's format strings (`%REQ(x-user)%`), as far as a filter can compute them from headers and properties.
 
 use crate::{HostError, ROUTE_PROPERTY, Stream};
+use http_match::{FormatCommand, FormatFault, FormatPiece, HeaderSelector, read_format};
 use plugin_config::{At, Quoted};
 
 /// When a format string is rendered: decides what it may speak of.
@@ -38,16 +39,9 @@ enum Piece {
 
 #[derive(Clone, Debug)]
 enum Command {
-    RequestHeader(Selector),
-    ResponseHeader(Selector),
+    RequestHeader(HeaderSelector),
+    ResponseHeader(HeaderSelector),
     Property(&'static [&'static str], Part),
-}
-
-/// One header, or another when the first is not there.
-#[derive(Clone, Debug)]
-struct Selector {
-    name: Box<str>,
-    otherwise: Option<Box<str>>,
 }
 
 /// What of a property is wanted. Addresses are `10.0.0.1:8080`, `[::1]:8080`.
@@ -79,32 +73,22 @@ impl FormatString {
         if text.bytes().any(|byte| (byte.is_ascii_control() && byte != b'\t') || byte == 0x7F) {
             return at.fault(Quoted(text), "control characters cannot stand in a header");
         }
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('%') {
-            literal.push_str(before);
-            if let Some(after) = after.strip_prefix('%') {
-                literal.push('%');
-                rest = after;
-                continue;
+        let written = match read_format(text) {
+            Ok(written) => written,
+            Err(FormatFault { command: Some(command), reason, .. }) => {
+                return at.fault(Quoted(text), format!("%{command}%: {reason}"));
             }
-            let Some((command, after)) = split_command(after) else {
-                return at
-                    .fault(Quoted(text), "a % begins a command that no other % ends: write %% for a percent sign");
-            };
-            if !literal.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut literal).into_bytes().into()));
-            }
-            match parse_command(command, phase) {
-                Ok((command, limit)) => pieces.push(Piece::Command(command, limit)),
-                Err(reason) => return at.fault(Quoted(text), format!("%{command}%: {reason}")),
-            }
-            rest = after;
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Text(literal.into_bytes().into()));
+            Err(FormatFault { reason, .. }) => return at.fault(Quoted(text), reason),
+        };
+        let mut pieces = Vec::with_capacity(written.len());
+        for piece in written {
+            pieces.push(match piece {
+                FormatPiece::Text(text) => Piece::Text(text.into_owned().into_bytes().into()),
+                FormatPiece::Command(written) => match parse_command(&written, phase) {
+                    Ok(command) => Piece::Command(command, written.limit.unwrap_or(usize::MAX)),
+                    Err(reason) => return at.fault(Quoted(text), format!("%{}%: {reason}", written.text)),
+                },
+            });
         }
         Some(Self { pieces })
     }
@@ -139,7 +123,7 @@ impl FormatString {
         for piece in &self.pieces {
             if let Piece::Command(Command::RequestHeader(selector), limit) = piece {
                 let mut value = Vec::new();
-                append(&mut value, selector.request(stream)?, *limit);
+                append(&mut value, of_request(selector, stream)?, *limit);
                 captured.0.push(value);
             }
         }
@@ -182,28 +166,26 @@ impl Command {
     fn value(&self, request: &mut RequestValues<'_>, stream: &mut Stream<'_>) -> Result<Option<Vec<u8>>, HostError> {
         match self {
             Self::RequestHeader(selector) => match request {
-                RequestValues::Stream => selector.request(stream),
+                RequestValues::Stream => of_request(selector, stream),
                 RequestValues::Captured(values) => Ok(values.next().cloned()),
             },
-            Self::ResponseHeader(selector) => selector.response(stream),
+            Self::ResponseHeader(selector) => of_response(selector, stream),
             Self::Property(path, part) => Ok(stream.property(path)?.map(|value| part.of(value))),
         }
     }
 }
 
-impl Selector {
-    fn request(&self, stream: &mut Stream<'_>) -> Result<Option<Vec<u8>>, HostError> {
-        match (stream.request_header(&self.name)?, &self.otherwise) {
-            (None, Some(otherwise)) => stream.request_header(otherwise),
-            (value, _) => Ok(value),
-        }
+fn of_request(selector: &HeaderSelector, stream: &mut Stream<'_>) -> Result<Option<Vec<u8>>, HostError> {
+    match (stream.request_header(&selector.name)?, &selector.otherwise) {
+        (None, Some(otherwise)) => stream.request_header(otherwise),
+        (value, _) => Ok(value),
     }
+}
 
-    fn response(&self, stream: &mut Stream<'_>) -> Result<Option<Vec<u8>>, HostError> {
-        let headers = stream.response_headers()?;
-        let value = headers.get(&self.name).or_else(|| headers.get(self.otherwise.as_deref()?));
-        Ok(value.map(<[u8]>::to_vec))
-    }
+fn of_response(selector: &HeaderSelector, stream: &mut Stream<'_>) -> Result<Option<Vec<u8>>, HostError> {
+    let headers = stream.response_headers()?;
+    let value = headers.get(&selector.name).or_else(|| headers.get(selector.otherwise.as_deref()?));
+    Ok(value.map(<[u8]>::to_vec))
 }
 
 impl Part {
@@ -232,75 +214,28 @@ fn append(out: &mut Vec<u8>, value: Option<Vec<u8>>, limit: usize) {
     out.extend_from_slice(value.get(..limit).unwrap_or(&value));
 }
 
-/// Splits at the percent sign that ends a command; one inside its parentheses does not.
-fn split_command(text: &str) -> Option<(&str, &str)> {
-    let mut inside = false;
-    let end = text.bytes().position(|byte| {
-        match byte {
-            b'(' => inside = true,
-            b')' => inside = false,
-            _ => {}
-        }
-        byte == b'%' && !inside
-    })?;
-    Some((text.get(..end)?, text.get(end + 1..)?))
-}
-
-/// Reads `NAME`, `NAME(argument)` and `NAME(argument):limit`.
-fn parse_command(text: &str, phase: FormatPhase) -> Result<(Command, usize), &'static str> {
-    let (name, argument, limit) = split_parts(text)?;
+/// What a command says.
+fn parse_command(written: &FormatCommand<'_>, phase: FormatPhase) -> Result<Command, &'static str> {
     let response_only = |command| match phase {
         FormatPhase::Request => Err("not known before the response"),
         FormatPhase::Response => Ok(command),
     };
-    if let Some((_, path, part)) = PROPERTIES.iter().find(|(known, ..)| *known == name) {
+    if let Some((name, path, part)) = PROPERTIES.iter().find(|(known, ..)| *known == written.name) {
         let command = Command::Property(path, *part);
-        let command = if RESPONSE_PROPERTIES.contains(&name) { response_only(command)? } else { command };
-        let bare = argument.is_none() && limit == usize::MAX;
-        return if bare { Ok((command, limit)) } else { Err("takes no argument and no length") };
+        let command = if RESPONSE_PROPERTIES.contains(name) { response_only(command)? } else { command };
+        let bare = written.argument.is_none() && written.limit.is_none();
+        return if bare { Ok(command) } else { Err("takes no argument and no length") };
     }
-    let command = match (name, argument) {
-        ("REQ" | "REQUEST_HEADER", Some(argument)) => Command::RequestHeader(selector(argument)?),
-        ("RESP" | "RESPONSE_HEADER", Some(argument)) => response_only(Command::ResponseHeader(selector(argument)?))?,
-        ("RESPONSE_CODE", None) => response_only(Command::ResponseHeader(selector(":status")?))?,
-        ("REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER", None) => return Err("a header name is missing"),
-        ("RESPONSE_CODE", Some(_)) => return Err("takes no argument and no length"),
-        _ => return Err("not a command, or one that a filter cannot compute"),
-    };
-    Ok((command, limit))
-}
-
-fn split_parts(text: &str) -> Result<(&str, Option<&str>, usize), &'static str> {
-    let Some((name, rest)) = text.split_once('(') else {
-        return match text.split_once(':') {
-            Some((name, limit)) => Ok((name, None, parse_limit(limit)?)),
-            None => Ok((text, None, usize::MAX)),
-        };
-    };
-    let (argument, rest) = rest.split_once(')').ok_or("a closing parenthesis is missing")?;
-    match rest.strip_prefix(':') {
-        Some(limit) => Ok((name, Some(argument), parse_limit(limit)?)),
-        None if rest.is_empty() => Ok((name, Some(argument), usize::MAX)),
-        None => Err("expected nothing, or :<length>, behind the parenthesis"),
+    match (written.name, written.argument) {
+        ("REQ" | "REQUEST_HEADER", Some(argument)) => Ok(Command::RequestHeader(HeaderSelector::read(argument)?)),
+        ("RESP" | "RESPONSE_HEADER", Some(argument)) => {
+            response_only(Command::ResponseHeader(HeaderSelector::read(argument)?))
+        }
+        ("RESPONSE_CODE", None) => response_only(Command::ResponseHeader(HeaderSelector::read(":status")?)),
+        ("REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER", None) => Err("a header name is missing"),
+        ("RESPONSE_CODE", Some(_)) => Err("takes no argument and no length"),
+        _ => Err("not a command, or one that a filter cannot compute"),
     }
-}
-
-fn parse_limit(text: &str) -> Result<usize, &'static str> {
-    text.parse::<u32>().map(|limit| limit as usize).map_err(|_| "expected a length behind the colon")
-}
-
-fn selector(argument: &str) -> Result<Selector, &'static str> {
-    let (name, otherwise) = argument.split_once('?').map_or((argument, None), |(name, other)| (name, Some(other)));
-    let name = header_name(name).ok_or("not a header name")?;
-    let otherwise = otherwise.map(|other| header_name(other).ok_or("not a header name behind the ?")).transpose()?;
-    Ok(Selector { name, otherwise })
-}
-
-/// A header name in lower case, a leading colon allowed; `None` when the text is none.
-pub fn header_name(text: &str) -> Option<Box<str>> {
-    let token = text.strip_prefix(':').unwrap_or(text);
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    (!token.is_empty() && token.bytes().all(valid)).then(|| text.to_ascii_lowercase().into())
 }
 
 type PropertyCommand = (&'static str, &'static [&'static str], Part);

@@ -1,7 +1,8 @@
 //! Istio's `headers` block: set, add and remove headers of requests and responses.
 
-use crate::format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRenderer, header_name};
+use crate::format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRenderer};
 use crate::{HeaderEdit, HostError, Stream};
+use http_match::header_name;
 use plugin_config::{At, ListMap, Quoted};
 
 plugin_config::object! {

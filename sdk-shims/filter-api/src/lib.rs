@@ -28,9 +28,10 @@ pub use capabilities::{
     StreamId,
 };
 pub use chain::{Chain, Configure, Filter, configure_one};
-pub use format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRenderer, header_name};
+pub use format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRenderer};
 pub use header_operations::{Captured, HeaderOperations, HeaderOperationsConfig, HeadersConfig, check_authority};
 pub use headers::Headers;
+pub use http_match::header_name;
 pub use policy_table::{PolicyId, PolicyTable, ROUTE_PROPERTY, Rule, destination_port};
 pub use root::Root;
 pub use stream::Stream;

@@ -1,6 +1,6 @@
 //! Clusters: where requests go, and how endpoints are chosen and judged.
 
-use crate::snapshot::Duration;
+use crate::snapshot::{Duration, UpstreamTls};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -19,6 +19,9 @@ pub struct Cluster {
     /// What is spoken to them.
     #[serde(default)]
     pub protocol: UpstreamProtocol,
+    /// TLS to them; without, bytes are sent as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport_socket: Option<UpstreamTls>,
     /// 10 s, as Istio.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: Duration,

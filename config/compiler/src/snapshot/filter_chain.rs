@@ -1,6 +1,7 @@
 //! Filter chains: what is done with a connection.
 
-use crate::snapshot::{Duration, Plugin};
+use crate::snapshot::{DownstreamTls, Duration, Plugin};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -11,17 +12,44 @@ pub struct FilterChain {
     /// Which connections.
     #[serde(default)]
     pub filter_chain_match: FilterChainMatch,
+    /// TLS, ended here; without, bytes are taken as they come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport_socket: Option<DownstreamTls>,
     /// What is done.
     pub network_filter: NetworkFilter,
 }
 
-/// Which connections a chain takes; what is absent matches all.
+/// Which connections a chain takes; what is absent matches all. As in Envoy the fields are looked at in this order,
+/// each time only the chains that say most about the connection are kept, and none is returned to: a chain for its port
+/// hides those for any port, even if a later field then rules the first out.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FilterChainMatch {
     /// The port that the connection was made to, before any redirection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<u16>,
+    /// The server name that the client asks for: `reviews.example`, or `*.example` for all below, at any depth.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub server_names: Vec<String>,
+    /// TLS or anything else, by the connection's first bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport_protocol: Option<TransportProtocol>,
+    /// Application protocols that the client offers (ALPN).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub application_protocols: Vec<String>,
+    /// Where the connection comes from: `10.0.0.0/8`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_prefix_ranges: Vec<IpNet>,
+}
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TransportProtocol {
+    /// A TLS handshake. A chain without `transport_socket` passes it on as it is.
+    Tls,
+    /// Anything else.
+    RawBuffer,
 }
 
 /// HTTP or bytes.
@@ -182,6 +210,9 @@ pub struct TcpProxy {
     /// Without a byte either way: 1 h, as Envoy. Zero: none.
     #[serde(default = "default_tcp_idle")]
     pub idle_timeout: Duration,
+    /// Where connections are logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
 }
 
 fn default_tcp_idle() -> Duration {

@@ -15,7 +15,7 @@ pub struct Listener {
     /// Which way its traffic goes.
     #[serde(default)]
     pub direction: Direction,
-    /// The first that matches a connection serves it; a connection that none matches is closed.
+    /// The one that says most about a connection serves it; a connection that none matches is closed.
     pub filter_chains: Vec<FilterChain>,
 }
 

@@ -5,6 +5,7 @@ mod duration;
 mod filter_chain;
 mod listener;
 mod plugin;
+mod transport_socket;
 
 pub use cluster::{
     CircuitBreakers, Cluster, Endpoint, LoadBalancingPolicy, Locality, OutlierDetection, RetryBudget, UpstreamProtocol,
@@ -12,10 +13,11 @@ pub use cluster::{
 pub use duration::Duration;
 pub use filter_chain::{
     AccessLog, Destination, FilterChain, FilterChainMatch, HttpConnectionManager, HttpLimits, HttpTimeouts,
-    NetworkFilter, PathNormalization, TcpProxy,
+    NetworkFilter, PathNormalization, TcpProxy, TransportProtocol,
 };
 pub use listener::{Direction, Listener};
 pub use plugin::{FailStrategy, Module, Phase, Plugin, PluginLimits};
+pub use transport_socket::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamTls};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

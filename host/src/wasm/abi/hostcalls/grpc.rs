@@ -18,6 +18,9 @@ use wasmtime::Linker;
 const CALL: u32 = 1;
 const STREAM: u32 = 2;
 
+/// The gRPC status of a call that ends well and brings nothing.
+const INTERNAL: u32 = 13;
+
 /// `envoy.config.core.v3.GrpcService`, as far as it names a cluster: what guests may hand over instead of a name.
 #[derive(Clone, PartialEq, Message)]
 struct GrpcService {
@@ -136,20 +139,36 @@ fn cluster_name(state: &VmState, bytes: &[u8]) -> Option<String> {
     })
 }
 
-/// Tells the root context what comes back. Of a call only its message, or its failure; of a stream everything.
+/// Tells the root context what comes back. Of a stream everything; of a call its message once it has ended well, or
+/// else its end alone: a message with an error behind it is none.
 async fn tell(vm: Weak<Vm>, root: Weak<RootContext>, id: u32, mut events: UnboundedReceiver<GrpcEvent>) {
     let streaming = id & 3 == STREAM;
+    let mut message = None;
     while let Some(event) = events.recv().await {
         let (Some(vm), Some(context)) = (vm.upgrade(), root.upgrade()) else { return };
-        let last = matches!(event, GrpcEvent::Closed(..)) || !streaming && matches!(event, GrpcEvent::Message(_));
-        if !streaming && matches!(event, GrpcEvent::InitialMetadata(_) | GrpcEvent::TrailingMetadata(_)) {
-            continue;
-        }
+        let last = matches!(event, GrpcEvent::Closed(..));
+        let Some(event) = (if streaming { Some(event) } else { of_call(event, &mut message) }) else { continue };
         let delivered = deliver(&vm, &context, id, event);
         if delivered.is_err() || last {
-            let call = context.calls.borrow_mut().remove(&id);
-            return drop(call);
+            // Known to the guest until it has been told of its end.
+            let ended = context.calls.borrow_mut().remove(&id);
+            return drop(ended);
         }
+    }
+}
+
+/// What a guest is told of a call (not a stream), and when.
+fn of_call(event: GrpcEvent, message: &mut Option<Bytes>) -> Option<GrpcEvent> {
+    match event {
+        GrpcEvent::InitialMetadata(_) | GrpcEvent::TrailingMetadata(_) => None,
+        GrpcEvent::Message(bytes) => {
+            *message = Some(bytes);
+            None
+        }
+        GrpcEvent::Closed(0, _) => {
+            Some(message.take().map_or(GrpcEvent::Closed(INTERNAL, Vec::new()), GrpcEvent::Message))
+        }
+        failed @ GrpcEvent::Closed(..) => Some(failed),
     }
 }
 

@@ -32,10 +32,12 @@ fn define(mut env: Env<'_>, kind: u32, name: u32, name_size: u32, out: u32) -> A
             return Ok(Status::InternalFailure);
         }
         let registry = state.services.metrics();
+        // As Envoy names them: `/stats` shows the prefix, Prometheus does not.
+        let name = format!("wasmcustom.{name}");
         let metric = match kind {
-            0 => Metric::Counter(registry.counter(name, &[])),
-            1 => Metric::Gauge(registry.gauge(name, &[])),
-            _ => Metric::Histogram(registry.histogram(name, &[])),
+            0 => Metric::Counter(registry.counter(&name, &[])),
+            1 => Metric::Gauge(registry.gauge(&name, &[])),
+            _ => Metric::Histogram(registry.histogram(&name, &[])),
         };
         let Some(class) = state.metrics.get_mut(kind as usize) else {
             return Ok(Status::BadArgument);

@@ -1,0 +1,148 @@
+//! `outrigger run`: the proxy from its start to its end, as signals and files say.
+
+use crate::cli::RunArguments;
+use compiler::snapshot::Snapshot;
+use host::{Faults, Options, Proxy};
+use notify::{RecursiveMode, Watcher};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// Exit status for bad data, as istioctl's.
+const BAD_DATA: u8 = 65;
+
+/// How long a file must be left alone before it is read: editors and copies write in pieces.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Runs the proxy until it is told to end.
+pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
+    let (path, cache) = (&arguments.snapshot, arguments.cache.folder());
+    let outcome = match arguments.validate {
+        true => validate(path, cache),
+        false => start(path, cache).map(|proxy| serve(proxy, path)),
+    };
+    outcome.unwrap_or_else(|faults| {
+        faults.iter().for_each(|fault| eprintln!("{}: {fault}", path.display()));
+        ExitCode::from(BAD_DATA)
+    })
+}
+
+fn validate(path: &Path, module_cache: Option<PathBuf>) -> Result<ExitCode, Faults> {
+    Proxy::validate(read(path)?, Options { module_cache, ..Options::default() })?;
+    println!("{}: valid", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the proxy of a snapshot.
+pub(crate) fn start(path: &Path, module_cache: Option<PathBuf>) -> Result<Arc<Proxy>, Faults> {
+    Proxy::start(read(path)?, Options { module_cache, ..Options::default() }).map(Arc::new)
+}
+
+fn read(path: &Path) -> Result<Snapshot, Faults> {
+    let text = fs::read_to_string(path).map_err(|error| Faults::one(error.to_string()))?;
+    serde_saphyr::from_str(&text).map_err(|error| Faults::one(error.to_string()))
+}
+
+/// Serves until the process is told to end, and reloads when the file changes.
+pub(crate) fn serve(proxy: Arc<Proxy>, path: &Path) -> ExitCode {
+    for (listener, address) in proxy.addresses() {
+        eprintln!("listener {listener}: {address}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.and_then(|runtime| runtime.block_on(obey(&proxy, path)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outrigger: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reloads and ends as signals, the file and the admin server say. A second signal to end does not wait for streams.
+async fn obey(proxy: &Arc<Proxy>, path: &Path) -> std::io::Result<()> {
+    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (_watcher, mut changes) = watch(path);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(proxy, path).await,
+            Some(()) = changes.recv() => {
+                settle(&mut changes).await;
+                reload(proxy, path).await;
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    drain(proxy, &mut terminate, &mut interrupt).await;
+    Ok(())
+}
+
+async fn drain(proxy: &Arc<Proxy>, terminate: &mut Signal, interrupt: &mut Signal) {
+    let draining = proxy.clone();
+    let drained = tokio::task::spawn_blocking(move || draining.drain());
+    tokio::select! {
+        drained = drained => match drained {
+            Ok(Err(cut)) => eprintln!("outrigger: {cut}"),
+            Ok(Ok(())) | Err(_) => {}
+        },
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// A snapshot that is refused changes nothing: what runs goes on, and the faults are said.
+async fn reload(proxy: &Arc<Proxy>, path: &Path) {
+    let (reloading, file) = (proxy.clone(), path.to_owned());
+    let done = tokio::task::spawn_blocking(move || match read(&file) {
+        Ok(snapshot) => reloading.reload(snapshot),
+        Err(faults) => Err(reloading.refuse(faults)),
+    });
+    match done.await {
+        Ok(Ok(())) => eprintln!("{}: reloaded", path.display()),
+        Ok(Err(faults)) => {
+            faults.iter().for_each(|fault| eprintln!("{}: {fault}", path.display()));
+            eprintln!("{}: refused; what ran before goes on", path.display());
+        }
+        Err(error) => eprintln!("outrigger: {error}"),
+    }
+}
+
+/// Tells of changes. The folder is watched, not the file: editors and ConfigMap mounts put another in its place.
+fn watch(path: &Path) -> (Option<notify::RecommendedWatcher>, UnboundedReceiver<()>) {
+    let (changed, changes) = unbounded_channel();
+    let watched = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = watched.parent().map_or_else(|| Path::new(".").to_owned(), Path::to_owned);
+    let name = path.file_name().map(ToOwned::to_owned);
+    let tell = move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        let concerns = |path: &std::path::PathBuf| path.file_name() == name.as_deref() || is_swap(path);
+        if !event.kind.is_access() && event.paths.iter().any(concerns) {
+            // Whoever reloaded has ended.
+            let _ = changed.send(());
+        }
+    };
+    let watcher = notify::recommended_watcher(tell).and_then(|mut watcher| {
+        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    if let Err(error) = &watcher {
+        eprintln!("{}: changes are not noticed, send SIGHUP: {error}", folder.display());
+    }
+    (watcher.ok(), changes)
+}
+
+/// What a ConfigMap mount changes.
+fn is_swap(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "..data")
+}
+
+/// Waits until nothing has changed for a moment.
+async fn settle(changes: &mut UnboundedReceiver<()>) {
+    while let Ok(Some(())) = tokio::time::timeout(SETTLE, changes.recv()).await {}
+}

@@ -1,0 +1,161 @@
+//! Who a peer is: the chain up to a trusted CA as rustls verifies it, and the names of the certificate itself.
+
+use crate::tls::certificate::Leaf;
+use crate::tls::error::TlsError;
+use crate::tls::spiffe;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use std::sync::Arc;
+
+/// Verifies clients.
+#[derive(Debug)]
+pub(super) struct DownstreamVerifier {
+    pub(super) chain: Arc<dyn ClientCertVerifier>,
+    /// Empty: any.
+    pub(super) trust_domains: Vec<String>,
+}
+
+impl ClientCertVerifier for DownstreamVerifier {
+    fn offer_client_auth(&self) -> bool {
+        self.chain.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.chain.verify_client_cert(leaf, intermediates, now).map_err(|error| named(error, leaf))?;
+        let leaf = Leaf::read(leaf)?;
+        spiffe::check(&leaf.properties.uri_sans, &self.trust_domains)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// What is wanted of a server's certificate.
+#[derive(Clone, Debug)]
+pub(super) enum ExpectedName {
+    /// One of these.
+    Listed(Vec<String>),
+    /// The server name that was asked for.
+    Asked,
+    /// Nothing, beyond being issued by a trusted CA.
+    Any,
+}
+
+/// Verifies servers.
+#[derive(Debug)]
+pub(super) struct UpstreamVerifier {
+    /// `None`: nothing is verified.
+    pub(super) roots: Option<Arc<RootCertStore>>,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    pub(super) expected: ExpectedName,
+}
+
+impl UpstreamVerifier {
+    fn check_names(
+        &self,
+        certificate: &ParsedCertificate<'_>,
+        leaf: &Leaf,
+        asked: &ServerName<'_>,
+    ) -> Result<(), Error> {
+        let names = &leaf.properties;
+        let is_host = |name: &ServerName<'_>| verify_server_name(certificate, name).is_ok();
+        let is = |name: &String| {
+            names.uri_sans.contains(name) || ServerName::try_from(name.as_str()).is_ok_and(|name| is_host(&name))
+        };
+        let (found, expected) = match &self.expected {
+            ExpectedName::Any => return Ok(()),
+            ExpectedName::Asked => (is_host(asked), asked.to_str().into_owned()),
+            ExpectedName::Listed(listed) => (listed.iter().any(is), listed.join(" or ")),
+        };
+        if found {
+            return Ok(());
+        }
+        let presented = names.uri_sans.iter().chain(&names.dns_sans).cloned().collect();
+        Err(TlsError::WrongName { expected, presented }.into())
+    }
+}
+
+impl ServerCertVerifier for UpstreamVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        asked: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
+        let parsed = ParsedCertificate::try_from(leaf)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, self.algorithms.all)
+            .map_err(|error| named(error, leaf))?;
+        self.check_names(&parsed, &Leaf::read(leaf)?, asked)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// A CA's certificate as the peer's own has no name of its own among rustls's errors.
+fn named(error: Error, leaf: &CertificateDer<'_>) -> Error {
+    let vague = matches!(error, Error::InvalidCertificate(CertificateError::Other(_)));
+    let is_ca = || Leaf::read(leaf).is_ok_and(|leaf| leaf.is_ca);
+    if vague && is_ca() { TlsError::CaAsLeaf.into() } else { error }
+}
