@@ -1,6 +1,7 @@
 //! Flags. Nothing else reads arguments or the environment.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use host::telemetry::LogLevels;
 use std::path::PathBuf;
 
 /// Istio's traffic and security API as Proxy-Wasm filters, and a sidecar that runs them.
@@ -24,11 +25,26 @@ pub(crate) struct RunArguments {
     /// What to run: listeners, clusters, modules, plugins, as YAML or JSON.
     #[arg(long, value_name = "FILE", env = "OUTRIGGER_SNAPSHOT")]
     pub(crate) snapshot: PathBuf,
+    /// What is logged on standard error: a level, and levels of single parts, as in info,wasm=debug.
+    #[arg(long, value_name = "LEVELS", env = "OUTRIGGER_LOG", default_value = "info")]
+    pub(crate) log_level: LogLevels,
+    /// How: text or json.
+    #[arg(long, value_name = "FORMAT", env = "OUTRIGGER_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
     /// Checks the snapshot, starts nothing, and ends.
     #[arg(long)]
     pub(crate) validate: bool,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
+}
+
+/// How the process's log is written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of words.
+    Text,
+    /// An object to a line.
+    Json,
 }
 
 #[derive(Args)]

@@ -1,7 +1,8 @@
 //! `outrigger run`: the proxy from its start to its end, as signals and files say.
 
-use crate::cli::RunArguments;
+use crate::cli::{LogFormat, RunArguments};
 use compiler::snapshot::Snapshot;
+use host::telemetry::{LogLevels, LogStyle, LogWriter, Registry, process_log};
 use host::{Faults, Options, Proxy};
 use notify::{RecursiveMode, Watcher};
 use std::fs;
@@ -18,28 +19,62 @@ const BAD_DATA: u8 = 65;
 /// How long a file must be left alone before it is read: editors and copies write in pieces.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// How long the writer of logs has at the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// Runs the proxy until it is told to end.
 pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
-    let (path, cache) = (&arguments.snapshot, arguments.cache.folder());
-    let outcome = match arguments.validate {
-        true => validate(path, cache),
-        false => start(path, cache).map(|proxy| serve(proxy, path)),
+    let path = &arguments.snapshot;
+    let style = match arguments.log_format {
+        LogFormat::Text => LogStyle::Text,
+        LogFormat::Json => LogStyle::Json,
     };
+    let outcome = options(arguments.cache.folder(), style, arguments.log_level.clone()).and_then(|options| {
+        match arguments.validate {
+            true => validate(path, options),
+            false => start(path, options).map(|proxy| serve(proxy, path)),
+        }
+    });
     outcome.unwrap_or_else(|faults| {
         faults.iter().for_each(|fault| eprintln!("{}: {fault}", path.display()));
         ExitCode::from(BAD_DATA)
     })
 }
 
-fn validate(path: &Path, module_cache: Option<PathBuf>) -> Result<ExitCode, Faults> {
-    Proxy::validate(read(path)?, Options { module_cache, ..Options::default() })?;
+/// What a proxy of this process is started with: its log is the process's.
+pub(crate) fn options(cache: Option<PathBuf>, style: LogStyle, levels: LogLevels) -> Result<Options, Faults> {
+    let registry = Registry::default();
+    let writer = LogWriter::start(&registry).map_err(|error| Faults::one(format!("no thread for logs: {error}")))?;
+    let (subscriber, log) = process_log(writer.clone(), Path::new("/dev/stderr"), style, levels);
+    tracing::subscriber::set_global_default(subscriber).map_err(|error| Faults::one(error.to_string()))?;
+    Ok(Options {
+        module_cache: cache,
+        registry,
+        log_writer: Some(writer),
+        log: Some(log),
+        guest_log: None,
+        memory_use: None,
+    })
+}
+
+fn validate(path: &Path, options: Options) -> Result<ExitCode, Faults> {
+    let writer = options.log_writer.clone();
+    let valid = read(path).and_then(|snapshot| Proxy::validate(snapshot, options));
+    // What plugins have to say of it.
+    writer.iter().for_each(|writer| writer.close(LAST_LINES));
+    valid?;
     println!("{}: valid", path.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Starts the proxy of a snapshot.
-pub(crate) fn start(path: &Path, module_cache: Option<PathBuf>) -> Result<Arc<Proxy>, Faults> {
-    Proxy::start(read(path)?, Options { module_cache, ..Options::default() }).map(Arc::new)
+pub(crate) fn start(path: &Path, options: Options) -> Result<Arc<Proxy>, Faults> {
+    let writer = options.log_writer.clone();
+    let started = read(path).and_then(|snapshot| Proxy::start(snapshot, options));
+    if started.is_err() {
+        writer.iter().for_each(|writer| writer.close(LAST_LINES));
+    }
+    started.map(Arc::new)
 }
 
 fn read(path: &Path) -> Result<Snapshot, Faults> {
@@ -52,6 +87,9 @@ pub(crate) fn serve(proxy: Arc<Proxy>, path: &Path) -> ExitCode {
     for (listener, address) in proxy.addresses() {
         eprintln!("listener {listener}: {address}");
     }
+    if let Some(address) = proxy.admin_address() {
+        eprintln!("admin: http://{address}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.and_then(|runtime| runtime.block_on(obey(&proxy, path)));
     match ended {
@@ -63,10 +101,10 @@ pub(crate) fn serve(proxy: Arc<Proxy>, path: &Path) -> ExitCode {
     }
 }
 
-/// Reloads and ends as signals, the file and the admin server say. A second signal to end does not wait for streams.
+/// Reloads (SIGHUP), reads files again (SIGUSR1) and ends as signals, the file and the admin server say. A second signal to end does not wait for streams.
 async fn obey(proxy: &Arc<Proxy>, path: &Path) -> std::io::Result<()> {
     let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (mut interrupt, mut reopen) = (signal(SignalKind::interrupt())?, signal(SignalKind::user_defined1())?);
     let (_watcher, mut changes) = watch(path);
     loop {
         tokio::select! {
@@ -75,12 +113,22 @@ async fn obey(proxy: &Arc<Proxy>, path: &Path) -> std::io::Result<()> {
                 settle(&mut changes).await;
                 reload(proxy, path).await;
             }
+            _ = reopen.recv() => reopen_files(proxy),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            () = proxy.quit_requested() => break,
         }
     }
     drain(proxy, &mut terminate, &mut interrupt).await;
     Ok(())
+}
+
+/// Log files that were moved away, certificates that were renewed.
+fn reopen_files(proxy: &Proxy) {
+    proxy.reopen_logs();
+    if let Err(faults) = proxy.reload_certificates() {
+        faults.iter().for_each(|fault| eprintln!("outrigger: {fault}; what was used before goes on"));
+    }
 }
 
 async fn drain(proxy: &Arc<Proxy>, terminate: &mut Signal, interrupt: &mut Signal) {

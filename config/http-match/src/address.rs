@@ -23,7 +23,7 @@ impl AddressBlocks {
                 None => {
                     good = false;
                     let reason = "expected an address (10.0.0.1) or a block (10.0.0.0/8)";
-                    at.index(i, |at| at.fault::<()>(Quoted(text), reason));
+                    at.index(i, |at| at.refuse(Quoted(text), reason));
                 }
             }
         }

@@ -1,7 +1,6 @@
 //! Which virtual host an authority belongs to.
 
-use plugin_config::{At, Quoted};
-use rustc_hash::FxHashMap;
+use plugin_config::{At, Keys, Quoted};
 
 /// Collects domains; see [`AuthorityTable`].
 #[derive(Debug)]
@@ -18,36 +17,25 @@ impl<T> Default for AuthorityTableBuilder<T> {
 impl<T> AuthorityTableBuilder<T> {
     /// Without domains.
     pub fn new() -> Self {
-        Self {
-            table: AuthorityTable {
-                exact: FxHashMap::default(),
-                suffixes: FxHashMap::default(),
-                lengths: Vec::new(),
-                any: None,
-            },
-        }
+        Self { table: AuthorityTable { domains: Domains::default(), values: Vec::new(), any: None } }
     }
 
     /// Adds a domain: `a.example.com`, `*.example.com`, or `*`; case does not count. A port, a wildcard anywhere else,
     /// and a domain that was added before are faults.
     pub fn insert(&mut self, domain: &str, value: T, at: &mut At) {
         if let Some(reason) = unusable(domain) {
-            at.fault::<()>(Quoted(domain), reason);
+            at.refuse(Quoted(domain), reason);
             return;
         }
-        let lower = domain.to_ascii_lowercase();
-        let earlier = match lower.strip_prefix('*') {
-            Some("") => self.table.any.replace(value),
-            Some(suffix) => {
-                if let Err(place) = self.table.lengths.binary_search_by(|length| suffix.len().cmp(length)) {
-                    self.table.lengths.insert(place, suffix.len());
-                }
-                self.table.suffixes.insert(suffix.as_bytes().into(), value)
+        let new = match domain {
+            "*" => self.table.any.replace(value).is_none(),
+            domain => {
+                self.table.values.push(value);
+                self.table.domains.insert(domain)
             }
-            None => self.table.exact.insert(lower.as_bytes().into(), value),
         };
-        if earlier.is_some() {
-            at.fault::<()>(Quoted(domain), "another virtual host has this domain: each belongs to one");
+        if !new {
+            at.refuse(Quoted(domain), "another virtual host has this domain: each belongs to one");
         }
     }
 
@@ -82,40 +70,68 @@ const LONGEST: usize = 255;
 /// its case.
 #[derive(Debug)]
 pub struct AuthorityTable<T> {
-    exact: FxHashMap<Box<[u8]>, T>,
-    suffixes: FxHashMap<Box<[u8]>, T>,
-    /// Distinct lengths of the suffixes, longest first.
-    lengths: Vec<usize>,
+    domains: Domains,
+    /// What each of `domains` has.
+    values: Vec<T>,
     any: Option<T>,
 }
 
 impl<T> AuthorityTable<T> {
     /// Whether there is no domain.
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.suffixes.is_empty() && self.any.is_none()
+        self.values.is_empty() && self.any.is_none()
     }
 
     /// What `*` has, when it is the only domain: every authority finds it, unread.
     pub fn fixed(&self) -> Option<&T> {
-        if self.exact.is_empty() && self.suffixes.is_empty() { self.any.as_ref() } else { None }
+        if self.values.is_empty() { self.any.as_ref() } else { None }
     }
 
     /// What the authority of a request belongs to.
     pub fn find(&self, authority: &[u8]) -> Option<&T> {
-        let name = without_port(authority);
-        let mut buffer = [0; LONGEST];
-        let Some(lower) = buffer.get_mut(..name.len()) else {
-            return self.any.as_ref();
+        let number = self.domains.find(without_port(authority));
+        number.and_then(|number| self.values.get(number as usize)).or(self.any.as_ref())
+    }
+}
+
+/// Domains but `*`, numbered.
+#[derive(Debug, Default)]
+struct Domains {
+    keys: Keys,
+    /// Distinct lengths of the suffixes, longest first.
+    lengths: Vec<usize>,
+}
+
+/// Tags of [`Domains::keys`].
+const EXACT: u32 = 0;
+const SUFFIX: u32 = 1;
+
+impl Domains {
+    /// Adds a domain; whether it is new.
+    fn insert(&mut self, domain: &str) -> bool {
+        let lower = domain.to_ascii_lowercase();
+        let Some(suffix) = lower.strip_prefix('*') else {
+            return self.keys.insert(EXACT, lower.as_bytes()).1;
         };
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        self.exact.get(&*lower).or_else(|| self.by_suffix(lower)).or(self.any.as_ref())
+        if let Err(place) = self.lengths.binary_search_by(|length| suffix.len().cmp(length)) {
+            self.lengths.insert(place, suffix.len());
+        }
+        self.keys.insert(SUFFIX, suffix.as_bytes()).1
     }
 
-    fn by_suffix(&self, name: &[u8]) -> Option<&T> {
+    /// The number of the domain that a name belongs to.
+    fn find(&self, name: &[u8]) -> Option<u32> {
+        let mut buffer = [0; LONGEST];
+        let lower = buffer.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        self.keys.find(EXACT, lower).or_else(|| self.by_suffix(lower))
+    }
+
+    fn by_suffix(&self, name: &[u8]) -> Option<u32> {
         // `*.example.com` needs at least one character for its star.
         let fitting = self.lengths.iter().filter(|length| **length < name.len());
-        fitting.filter_map(|length| self.suffixes.get(name.get(name.len() - length..)?)).next()
+        fitting.filter_map(|length| self.keys.find(SUFFIX, name.get(name.len() - length..)?)).next()
     }
 }
 

@@ -8,7 +8,7 @@ plugin_config::object! {
     ///
     /// `gateways`, `sourceLabels` and `sourceNamespace` are not here: they are decided when a proxy's configuration is
     /// made, not per request.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct HttpMatchRequest {
         /// A name for logs.
         pub name: Option<String> = "name",
@@ -69,7 +69,7 @@ impl CompiledMatch {
         let without_headers = at.field("withoutHeaders", |at| named(&written.without_headers, header_name, at));
         let query_params = at.field("queryParams", |at| named(&written.query_params, query_key, at));
         if written.port == Some(0) {
-            at.field("port", |at| at.fault::<()>(0, "expected 1 to 65535"));
+            at.field("port", |at| at.refuse(0, "expected 1 to 65535"));
         }
         Some(Self {
             uri: uri?,

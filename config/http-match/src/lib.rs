@@ -12,6 +12,7 @@ mod format_text;
 mod header_list;
 mod http_match_request;
 mod match_table;
+mod merge;
 mod path_template;
 mod pattern;
 mod re2_syntax;

@@ -18,11 +18,22 @@ impl PathTemplate {
         if let Some(reason) = unusable(text) {
             return at.fault(Quoted(text), reason);
         }
-        let (head, tail) = match text.split_once("{**}") {
-            Some((head, tail)) => (head, Some(tail.as_bytes().into())),
-            None => (text, None),
-        };
-        Some(Self { head: head.split("{*}").map(|literal| literal.as_bytes().into()).collect(), tail })
+        let mut template = Self { head: Vec::new(), tail: None };
+        let (mut literal, mut ended) = (Vec::new(), false);
+        for segment in text.split('/').skip(1) {
+            literal.push(b'/');
+            match segment {
+                "{*}" | "{**}" => template.head.push(std::mem::take(&mut literal).into()),
+                text => literal.extend_from_slice(text.as_bytes()),
+            }
+            ended |= segment == "{**}";
+        }
+        if ended {
+            template.tail = Some(literal.into());
+        } else {
+            template.head.push(literal.into());
+        }
+        Some(template)
     }
 
     /// Whether a whole path matches.

@@ -143,7 +143,7 @@ impl Substitution {
 /// and the expression behind them.
 fn literal_prefix(pattern: &str) -> (Box<[u8]>, &[u8]) {
     let mut literal = Vec::new();
-    if pattern.contains('|') || pattern.contains("(?") {
+    if pattern.contains('|') || pattern.as_bytes().windows(2).any(|pair| pair == b"(?") {
         return (literal.into(), pattern.as_bytes());
     }
     let mut rest = pattern.strip_prefix('^').unwrap_or(pattern).as_bytes();

@@ -1,10 +1,10 @@
 //! Istio's StringMatch: as written, and compiled.
 
 use crate::Regex;
-use plugin_config::{At, FromNode, Node};
+use plugin_config::{At, FromNode, Node, ReadNode, read};
 
 /// Istio's `StringMatch` as written: `{exact: a}`, `{prefix: a}`, `{regex: a}`, or `{}` for presence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StringMatch {
     /// The whole value.
     Exact(String),
@@ -13,27 +13,34 @@ pub enum StringMatch {
     /// An RE2 expression for the whole value.
     Regex(String),
     /// Any value at all, an empty one too: headers and query parameters only.
+    #[default]
     Present,
 }
 
-impl FromNode for StringMatch {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+impl ReadNode for StringMatch {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
         let fields = match node {
-            Node::Null => return Some(Self::Present),
+            Node::Null => return,
             Node::Object(fields) => fields,
-            other => return at.fault(other, "expected an object with one of exact, prefix, regex"),
+            other => return at.refuse(other, "expected an object with one of exact, prefix, regex"),
         };
-        let kind: fn(String) -> Self = match fields.as_slice() {
-            [] => return Some(Self::Present),
-            [(kind, _)] if kind == "exact" => Self::Exact,
-            [(kind, _)] if kind == "prefix" => Self::Prefix,
-            [(kind, _)] if kind == "regex" => Self::Regex,
-            _ => return at.fault(node, "expected exactly one of exact, prefix, regex"),
+        let [(kind, value)] = fields.as_slice() else {
+            if !fields.is_empty() {
+                at.refuse(node, "expected exactly one of exact, prefix, regex");
+            }
+            return;
         };
-        let (name, value) = fields.first()?;
-        at.key(name, |at| String::from_node(value, at)).map(kind)
+        let matching: fn(String) -> Self = match kind.as_ref() {
+            "exact" => Self::Exact,
+            "prefix" => Self::Prefix,
+            "regex" => Self::Regex,
+            _ => return at.refuse(node, "expected exactly one of exact, prefix, regex"),
+        };
+        *self = matching(at.key(kind, |at| read(value, at)));
     }
 }
+
+impl FromNode for StringMatch {}
 
 #[cfg(not(target_family = "wasm"))]
 impl serde::Serialize for StringMatch {

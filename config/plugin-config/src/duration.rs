@@ -1,6 +1,6 @@
 //! Durations as Istio writes them: `5s`, `1.5s`, `100ms`, `1h30m`.
 
-use crate::{At, FromNode, Node};
+use crate::{At, FromNode, Node, ReadNode};
 use std::fmt;
 use std::time::Duration as Time;
 
@@ -16,60 +16,64 @@ impl Duration {
     }
 }
 
-const UNITS: [(&str, u64); 7] = [
-    ("ns", 1),
-    ("us", 1_000),
-    ("µs", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
+const UNITS: [(&[u8], u64); 7] = [
+    (b"ns", 1),
+    (b"us", 1_000),
+    ("µs".as_bytes(), 1_000),
+    (b"ms", 1_000_000),
+    (b"s", 1_000_000_000),
+    (b"m", 60_000_000_000),
+    (b"h", 3_600_000_000_000),
 ];
 
 /// Parses Go's notation: numbers with units, joined. Nanoseconds in all; `None` for anything else.
 fn parse(text: &str) -> Option<u64> {
-    let mut rest = text;
+    let of_number = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let mut rest = text.as_bytes();
     let mut total: u64 = 0;
     while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (digits, after) = rest.split_at_checked(number)?;
-        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, next) = after.split_at_checked(end)?;
-        let scale = UNITS.iter().find(|(name, _)| *name == unit)?.1;
-        total = total.checked_add(scaled(digits, scale)?)?;
+        let (digits, after) = rest.split_at_checked(rest.iter().position(|byte| !of_number(byte))?)?;
+        let (unit, next) = after.split_at_checked(after.iter().position(of_number).unwrap_or(after.len()))?;
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        total = total.checked_add(scaled(digits, *scale)?)?;
         rest = next;
     }
     if text.is_empty() { None } else { Some(total) }
 }
 
 /// `digits` × `scale`, exactly: `1.5` × 1,000,000,000.
-fn scaled(digits: &str, scale: u64) -> Option<u64> {
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
+fn scaled(digits: &[u8], scale: u64) -> Option<u64> {
+    let (mut sum, mut place) = (0u64, scale);
+    let (mut is_fraction, mut is_number) = (false, false);
+    for byte in digits {
+        match byte.checked_sub(b'0') {
+            Some(digit) if is_fraction => {
+                place /= 10;
+                sum = sum.checked_add(place * u64::from(digit))?;
+            }
+            Some(digit) => sum = sum.checked_mul(10)?.checked_add(scale.checked_mul(digit.into())?)?,
+            None if is_fraction => return None,
+            None => is_fraction = true,
+        }
+        is_number |= *byte != b'.';
     }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let mut sum = whole.checked_mul(scale)?;
-    let mut place = scale;
-    for digit in fraction.bytes() {
-        place /= 10;
-        sum = sum.checked_add(u64::from(digit.checked_sub(b'0')?).checked_mul(place)?)?;
-    }
-    Some(sum)
+    is_number.then_some(sum)
 }
 
-impl FromNode for Duration {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+impl ReadNode for Duration {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
         let nanos = match node {
             Node::String(text) => parse(text),
             _ => None,
         };
         match nanos {
-            Some(nanos) => Some(Self(Time::from_nanos(nanos))),
-            None => at.fault(node, "expected a duration such as \"5s\", \"1.5s\" or \"100ms\""),
+            Some(nanos) => self.0 = Time::from_nanos(nanos),
+            None => at.refuse(node, "expected a duration such as \"5s\", \"1.5s\" or \"100ms\""),
         }
     }
 }
+
+impl FromNode for Duration {}
 
 /// In seconds: `5s`, `0.100000000s`.
 impl fmt::Display for Duration {

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, and where.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// One place where a configuration is wrong.
@@ -10,22 +11,25 @@ pub struct Fault {
     /// The offending value as JSON, shortened.
     pub value: String,
     /// Why it was refused, and what would be accepted.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.path, self.value, self.reason)
+        for part in [&self.path, ": ", &self.value, ": ", &self.reason] {
+            f.write_str(part)?;
+        }
+        Ok(())
     }
 }
 
-/// Every fault of one configuration, in document order.
+/// Every fault of one configuration: those of reading it, in document order, then those of what was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
     /// A single fault of the whole document.
-    pub fn whole(reason: impl Into<String>) -> Self {
+    pub fn whole(reason: impl Into<Cow<'static, str>>) -> Self {
         Self(vec![Fault { path: "$".into(), value: String::new(), reason: reason.into() }])
     }
 
@@ -78,6 +82,9 @@ impl std::error::Error for Faults {}
 pub struct At {
     path: Vec<Segment>,
     faults: Vec<Fault>,
+    /// Where something could not be read.
+    unread: Vec<String>,
+    checks: bool,
 }
 
 #[derive(Debug)]
@@ -93,12 +100,28 @@ const EXCERPT: usize = 80;
 impl At {
     /// At the root of a document, for reading one or for checks that follow reading.
     pub fn root() -> Self {
-        Self { path: Vec::new(), faults: Vec::new() }
+        Self { path: Vec::new(), faults: Vec::new(), unread: Vec::new(), checks: false }
+    }
+
+    /// What follows checks what was read. Where something could not be read a default stands in its place, and a fault
+    /// that is found there, or around it, is none of the user's: it is not recorded.
+    pub fn start_checks(&mut self) {
+        self.checks = true;
+    }
+
+    /// What follows reads on.
+    pub fn start_reading(&mut self) {
+        self.checks = false;
+    }
+
+    /// Whether no fault was met so far.
+    pub fn is_good(&self) -> bool {
+        self.faults.is_empty()
     }
 
     /// Reads something one level down, at a field.
     pub fn field<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.enter(Segment::Field(name));
+        self.enter_field(name);
         let value = read(self);
         self.leave();
         value
@@ -114,7 +137,7 @@ impl At {
 
     /// Reads something one level down, at an item of a list.
     pub fn index<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.enter(Segment::Index(index));
+        self.enter_index(index);
         let value = read(self);
         self.leave();
         value
@@ -122,8 +145,13 @@ impl At {
 
     // Not inlined: these stand in every reader of every type, and a module's size is counted.
     #[inline(never)]
-    fn enter(&mut self, segment: Segment) {
-        self.path.push(segment);
+    fn enter_field(&mut self, name: &'static str) {
+        self.path.push(Segment::Field(name));
+    }
+
+    #[inline(never)]
+    fn enter_index(&mut self, index: usize) {
+        self.path.push(Segment::Index(index));
     }
 
     #[inline(never)]
@@ -136,20 +164,31 @@ impl At {
         self.path.pop();
     }
 
-    /// Records that the value here is refused. Returns `None`, so a reader can end with it.
-    pub fn fault<T>(&mut self, value: impl fmt::Display, reason: impl Into<String>) -> Option<T> {
-        self.record(&value, reason.into());
+    /// Records that the value here is refused.
+    pub fn refuse(&mut self, value: impl fmt::Display, reason: impl Reason) {
+        reason.record(&value, self);
+    }
+
+    /// As [`At::refuse`]. Returns `None`, so that whoever compiles a value can end with it.
+    pub fn fault<T>(&mut self, value: impl fmt::Display, reason: impl Reason) -> Option<T> {
+        self.refuse(value, reason);
         None
     }
 
     #[inline(never)]
-    fn record(&mut self, value: &dyn fmt::Display, reason: String) {
-        let mut value = value.to_string();
-        if let Some((cut, _)) = value.char_indices().nth(EXCERPT) {
-            value.truncate(cut);
-            value.push('…');
+    fn record(&mut self, value: &dyn fmt::Display, reason: Cow<'static, str>) {
+        let path = self.path();
+        if self.checks {
+            if self.unread.iter().any(|unread| is_within(&path, unread)) {
+                return;
+            }
+        } else {
+            self.unread.push(path.clone());
         }
-        self.faults.push(Fault { path: self.path(), value, reason });
+        let mut excerpt = Excerpt { text: String::new(), left: EXCERPT };
+        // Ends with an error once it is long enough.
+        let _ = write!(excerpt, "{value}");
+        self.faults.push(Fault { path, value: excerpt.text, reason });
     }
 
     /// The faults met so far.
@@ -174,6 +213,66 @@ impl At {
         }
         if out.is_empty() { "$".into() } else { out }
     }
+}
+
+/// A reason as it is given: mostly a text that is there anyway.
+pub trait Reason {
+    /// Records that a value is refused for this reason.
+    fn record(self, value: &dyn fmt::Display, at: &mut At);
+}
+
+impl Reason for &'static str {
+    // As with `enter_field`: a module has hundreds of reasons.
+    #[inline(never)]
+    fn record(self, value: &dyn fmt::Display, at: &mut At) {
+        at.record(value, self.into());
+    }
+}
+
+impl Reason for String {
+    #[inline(never)]
+    fn record(self, value: &dyn fmt::Display, at: &mut At) {
+        at.record(value, self.into());
+    }
+}
+
+/// Whether one path is the other, or leads to it.
+fn is_within(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    short == "$" || long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// The start of a value.
+struct Excerpt {
+    text: String,
+    /// How many characters there is room for.
+    left: usize,
+}
+
+impl Write for Excerpt {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if self.left == 0 {
+                self.text.push('…');
+                return Err(fmt::Error);
+            }
+            self.left -= 1;
+            self.text.push(character);
+        }
+        Ok(())
+    }
+}
+
+/// Texts with a separator between them. (`join` would be there once for each type of text, at a kilobyte each.)
+pub fn joined(texts: &mut dyn Iterator<Item = &str>, separator: &str) -> String {
+    let mut out = String::new();
+    for text in texts {
+        if !out.is_empty() {
+            out.push_str(separator);
+        }
+        out.push_str(text);
+    }
+    out
 }
 
 fn plain(key: &str) -> bool {

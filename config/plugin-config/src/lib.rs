@@ -8,35 +8,48 @@
 
 mod duration;
 mod fault;
+mod index;
+mod json;
+mod keys;
 mod node;
+mod number;
 mod object;
 mod percent;
 mod read;
 
 pub use duration::Duration;
-pub use fault::{At, Fault, Faults, Quoted};
-pub use node::Node;
+pub use fault::{At, Fault, Faults, Quoted, Reason, joined};
+pub use index::Index;
+pub use json::parse;
+pub use keys::Keys;
+pub use node::{Fields, Node};
+pub use number::Number;
+pub use object::{Field, Object, read_fields, read_object};
 pub use percent::Percent;
-pub use read::{FromNode, ListMap};
+pub use read::{FromNode, ListMap, ReadNode, read};
 
+#[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
-pub use object::{FieldReader, is_absent};
+pub use object::is_absent;
+#[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 pub use serde;
 
-/// Reads a whole plugin configuration.
-///
-/// An empty configuration reads as `{}`: Istio delivers nothing at all for an empty `pluginConfig`.
+/// Reads a whole plugin configuration. What cannot be read is recorded in `at`, with a default in its place, so that
+/// the rest can be checked all the same: see [`At::start_checks`].
 ///
 /// # Errors
-/// All faults of the document, in document order; a document that is not JSON is one fault at path `$`.
+/// As [`parse`].
+pub fn read_slice<T: FromNode>(json: &[u8], at: &mut At) -> Result<T, Faults> {
+    Ok(read(&json::parse(json)?, at))
+}
+
+/// Reads a whole plugin configuration that needs no further checks.
+///
+/// # Errors
+/// All faults of the document.
 pub fn from_slice<T: FromNode>(json: &[u8]) -> Result<T, Faults> {
-    let node = node::parse(json)?;
     let mut at = At::root();
-    let value = T::from_node(&node, &mut at);
-    drop(node);
-    match (value, at.into_faults()) {
-        (Some(value), faults) if faults.is_empty() => Ok(value),
-        (_, faults) => Err(faults),
-    }
+    let value = read_slice(json, &mut at)?;
+    if at.is_good() { Ok(value) } else { Err(at.into_faults()) }
 }

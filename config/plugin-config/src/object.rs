@@ -1,77 +1,75 @@
-//! Definition of configuration types: one text gives the struct, its reader and its serialiser.
+//! Definition of configuration types: one text gives the struct, its fields for the reader, and its serialiser.
 
-use crate::{At, FromNode, Node};
+use crate::{At, FromNode, Node, ReadNode, joined};
 
-/// Reads the fields of one object; afterwards every field nobody asked for is a fault.
-pub struct FieldReader<'n, 'a> {
-    fields: &'n [(std::borrow::Cow<'a, str>, Node<'a>)],
+/// A field of an object that is being read: where its value goes.
+pub struct Field<'s> {
+    name: &'static str,
+    required: bool,
+    slot: &'s mut dyn ReadNode,
 }
 
-impl<'n, 'a> FieldReader<'n, 'a> {
-    /// Starts on `node`, which must be an object whose keys are all in `known`; unknown ones are faults.
-    #[inline(never)]
-    pub fn start(node: &'n Node<'a>, known: &[&str], at: &mut At) -> Option<Self> {
-        let Node::Object(fields) = node else {
-            return at.fault(node, "expected an object");
-        };
-        for (key, value) in fields.iter().filter(|(key, _)| !known.contains(&key.as_ref())) {
-            at.key(key, |at| at.fault::<()>(value, format!("unknown field, expected one of {}", known.join(", "))));
-        }
-        Some(Self { fields })
+impl<'s> Field<'s> {
+    /// A field that must be there, unless its type can do without.
+    pub fn new<T: FromNode>(name: &'static str, slot: &'s mut T) -> Self {
+        Self { name, required: T::REQUIRED, slot }
     }
 
-    /// Reads the field `name`. `default` is what an absent (or null) field gives; `None` makes it required.
-    ///
-    /// Not inlined, and `default` a function wherever it can be one: so there is one copy for each type of field, not for
-    /// each field.
-    #[inline(never)]
-    pub fn read<T: FromNode, D: FnOnce() -> Option<T>>(
-        &mut self,
-        name: &'static str,
-        default: D,
-        at: &mut At,
-    ) -> Option<T> {
-        match self.find(name) {
-            Some(value) => at.field(name, |at| T::from_node(value, at)),
-            None => default().or_else(|| missing(name, at)),
-        }
-    }
-
-    /// Reads the field `name` into `slot`, which keeps what it has when the field is absent. False after a fault.
-    ///
-    /// For types with many fields that all have a default: it costs a module a fraction of what [`FieldReader::read`]
-    /// does.
-    #[inline(never)]
-    pub fn read_into<T: FromNode>(&mut self, name: &'static str, slot: &mut T, at: &mut At) -> bool {
-        let Some(value) = self.find(name) else {
-            return true;
-        };
-        match at.field(name, |at| T::from_node(value, at)) {
-            Some(value) => *slot = value,
-            None => return false,
-        }
-        true
-    }
-
-    #[inline(never)]
-    fn find(&self, name: &str) -> Option<&'n Node<'a>> {
-        let (_, value) = self.fields.iter().find(|(key, _)| key == name)?;
-        (!matches!(value, Node::Null)).then_some(value)
+    /// A field that may be absent: then its place keeps what it has.
+    pub fn optional(name: &'static str, slot: &'s mut dyn ReadNode) -> Self {
+        Self { name, required: false, slot }
     }
 }
 
-#[inline(never)]
-fn missing<T>(name: &'static str, at: &mut At) -> Option<T> {
-    at.field(name, |at| at.fault("nothing", "required field is missing"))
+/// A value that JSON has as an object of fixed fields.
+pub trait Object {
+    /// The fields, and where their values go.
+    fn fields(&mut self) -> Vec<Field<'_>>;
+}
+
+/// Reads an object. Unknown fields are faults, and missing ones.
+///
+/// One function over a table, and not code for each type: a module has a hundred fields and holds this once.
+pub fn read_object(object: &mut dyn Object, node: &Node<'_>, at: &mut At) {
+    read_fields(&mut object.fields(), node, at);
+}
+
+/// Reads the fields of an object.
+pub fn read_fields(fields: &mut [Field<'_>], node: &Node<'_>, at: &mut At) {
+    let Node::Object(entries) = node else {
+        at.refuse(node, "expected an object");
+        return;
+    };
+    for (key, value) in entries {
+        match fields.iter_mut().find(|field| field.name == key) {
+            Some(_) if matches!(value, Node::Null) => {}
+            Some(Field { name, required, slot }) => {
+                *required = false;
+                at.field(name, |at| slot.read_node(value, at));
+            }
+            None => refuse_unknown(key, value, fields, at),
+        }
+    }
+    for field in fields.iter().filter(|field| field.required) {
+        at.field(field.name, |at| at.refuse("nothing", "required field is missing"));
+    }
+}
+
+fn refuse_unknown(key: &str, value: &Node<'_>, fields: &[Field<'_>], at: &mut At) {
+    let mut reason = String::from("unknown field, expected one of ");
+    reason.push_str(&joined(&mut fields.iter().map(|field| field.name), ", "));
+    at.key(key, |at| at.refuse(value, reason));
 }
 
 /// For serde's `skip_serializing_if`.
+#[cfg(not(target_family = "wasm"))]
 pub fn is_absent<T: FromNode>(value: &T) -> bool {
     value.is_absent()
 }
 
 /// Defines configuration structs: fields with their JSON names, all faults of an object reported at once, unknown
-/// fields refused. Natively each struct is also `serde::Serialize`, with the same names.
+/// fields refused. Each struct has a [`Default`], with what absent fields are; natively it is also `serde::Serialize`,
+/// with the same names.
 ///
 /// ```
 /// plugin_config::object! {
@@ -114,22 +112,33 @@ macro_rules! object {
             )*
         }
 
-        impl $crate::FromNode for $name {
-            fn from_node(node: &$crate::Node<'_>, at: &mut $crate::At) -> Option<Self> {
-                #[allow(unused_mut, unused_variables, reason = "an object may have no fields")]
-                let mut fields = $crate::FieldReader::start(node, &[$($key),*], at)?;
-                $(
-                    let $field = fields.read::<$type, _>($key, $crate::object!(@default $type $(, $default)?), at);
-                )*
-                Some(Self { $($field: $field?),* })
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $crate::object!(@default $($default)?),)* }
             }
         }
+
+        impl $crate::Object for $name {
+            fn fields(&mut self) -> Vec<$crate::Field<'_>> {
+                vec![$($crate::object!(@field $key, &mut self.$field $(, $default)?)),*]
+            }
+        }
+
+        impl $crate::ReadNode for $name {
+            fn read_node(&mut self, node: &$crate::Node<'_>, at: &mut $crate::At) {
+                $crate::read_object(self, node, at);
+            }
+        }
+
+        impl $crate::FromNode for $name {}
     )*};
-    (@default $type:ty) => { <$type as $crate::FromNode>::absent };
-    (@default $type:ty, $default:expr) => { || Some($default) };
+    (@default) => { Default::default() };
+    (@default $default:expr) => { $default };
+    (@field $key:literal, $slot:expr) => { $crate::Field::new($key, $slot) };
+    (@field $key:literal, $slot:expr, $default:expr) => { $crate::Field::optional($key, $slot) };
 }
 
-/// Defines an enum of fixed words (`ALLOW`, `DENY` …), compared to the letter.
+/// Defines an enum of fixed words (`ALLOW`, `DENY` …), compared to the letter. Its default is the first.
 ///
 /// ```
 /// plugin_config::keyword! {
@@ -165,6 +174,9 @@ macro_rules! keyword {
         }
 
         impl $name {
+            /// Every word, in order.
+            const ALL: [(&'static str, Self); [$($word),*].len()] = [$(($word, Self::$variant)),*];
+
             /// The word as written in a configuration.
             $vis const fn as_str(self) -> &'static str {
                 match self {
@@ -173,14 +185,29 @@ macro_rules! keyword {
             }
         }
 
-        impl $crate::FromNode for $name {
-            fn from_node(node: &$crate::Node<'_>, at: &mut $crate::At) -> Option<Self> {
-                match node {
-                    $($crate::Node::String(word) if word == $word => Some(Self::$variant),)*
-                    other => at.fault(other, concat!("expected one of" $(, " ", $word)*)),
+        impl Default for $name {
+            fn default() -> Self {
+                let [(_, first), ..] = Self::ALL;
+                first
+            }
+        }
+
+        impl $crate::ReadNode for $name {
+            fn read_node(&mut self, node: &$crate::Node<'_>, at: &mut $crate::At) {
+                let word = match node {
+                    $crate::Node::String(text) => Self::ALL.iter().find(|(word, _)| word == text),
+                    _ => None,
+                };
+                match word {
+                    Some((_, value)) => *self = *value,
+                    None => {
+                        at.refuse(node, concat!("expected one of" $(, " ", $word)*));
+                    }
                 }
             }
         }
+
+        impl $crate::FromNode for $name {}
 
         #[cfg(not(target_family = "wasm"))]
         impl $crate::serde::Serialize for $name {

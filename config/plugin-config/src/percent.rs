@@ -1,6 +1,6 @@
 //! Istio's `Percent`: `percentage: {value: 12.5}`.
 
-use crate::{At, FromNode, Node};
+use crate::{At, Field, FromNode, Node, ReadNode, read_fields};
 
 /// A share of requests, exact to one in a million, written as Istio's `Percent` message: `{value: 12.5}`.
 ///
@@ -35,16 +35,37 @@ impl Percent {
     }
 }
 
-impl FromNode for Percent {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        let mut fields = crate::FieldReader::start(node, &["value"], at)?;
-        let value: f64 = fields.read("value", || Some(0.0), at)?;
-        if (0.0..=100.0).contains(&value) && (value == 0.0 || value >= 0.0001) {
-            // In range by the test above: 0 to 1,000,000. The half guards against 0.29 × 10,000 = 2,899.9999…
-            let per_million = (value * 10_000.0 + 1e-6) as u32;
-            return Some(Self { per_million });
+impl ReadNode for Percent {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        let mut value = Value { per_million: 0 };
+        read_fields(&mut [Field::optional("value", &mut value)], node, at);
+        self.per_million = value.per_million;
+    }
+}
+
+impl FromNode for Percent {}
+
+/// The number of percents within.
+struct Value {
+    per_million: u32,
+}
+
+impl ReadNode for Value {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        let Node::Number(number) = node else {
+            at.refuse(node, "expected a number");
+            return;
+        };
+        let valid = number.scaled(4).filter(|scaled| match scaled.magnitude {
+            0 => scaled.exact,
+            1_000_000 => scaled.exact && !scaled.negative,
+            _ => !scaled.negative,
+        });
+        let per_million = valid.and_then(|scaled| u32::try_from(scaled.magnitude).ok());
+        match per_million.filter(|per_million| *per_million <= Percent::ALL.per_million) {
+            Some(per_million) => self.per_million = per_million,
+            None => at.refuse(node, "expected 0, or 0.0001 to 100"),
         }
-        at.field("value", |at| at.fault(Node::Number(value), "expected 0, or 0.0001 to 100"))
     }
 }
 
@@ -72,7 +93,9 @@ mod tests {
             (r#"{"value": 100}"#, Some(1_000_000)),
             (r#"{"value": 0}"#, Some(0)),
             ("{}", Some(0)),
+            (r#"{"value": 1e2}"#, Some(1_000_000)),
             (r#"{"value": 0.00001}"#, None),
+            (r#"{"value": 100.00001}"#, None),
             (r#"{"value": 100.1}"#, None),
             (r#"{"value": -1}"#, None),
             (r#"{"value": "10"}"#, None),

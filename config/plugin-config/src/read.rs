@@ -2,136 +2,147 @@
 
 use crate::{At, Node};
 
+/// A place that a value of a plugin configuration is read into.
+pub trait ReadNode {
+    /// Reads the value. What cannot be read is recorded in `at`, and leaves what was there: a default.
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At);
+}
+
 /// A value that a plugin configuration can hold.
-pub trait FromNode: Sized {
-    /// Reads the value; `None` after at least one fault was recorded in `at`.
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self>;
+pub trait FromNode: ReadNode + Default {
+    /// Whether a field of this type must be there. One that need not has its default when it is absent.
+    const REQUIRED: bool = true;
 
-    /// The value of a field that is not there; `None` makes the field required.
-    fn absent() -> Option<Self> {
-        None
-    }
-
-    /// Whether a serialiser may leave the field out because [`FromNode::absent`] restores it.
+    /// Whether a serialiser may leave the field out.
     fn is_absent(&self) -> bool {
         false
     }
 }
 
-impl FromNode for String {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+/// What is read from a node; a default in place of what cannot be read.
+pub fn read<T: FromNode>(node: &Node<'_>, at: &mut At) -> T {
+    let mut value = T::default();
+    value.read_node(node, at);
+    value
+}
+
+impl ReadNode for String {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
         match node {
-            Node::String(value) => Some(value.clone().into_owned()),
-            other => at.fault(other, "expected a string"),
+            Node::String(value) => value.as_ref().clone_into(self),
+            other => at.refuse(other, "expected a string"),
+        }
+    }
+}
+
+impl FromNode for String {}
+
+impl ReadNode for bool {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        match node {
+            Node::Bool(value) => *self = *value,
+            other => at.refuse(other, "expected true or false"),
         }
     }
 }
 
 impl FromNode for bool {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        match node {
-            Node::Bool(value) => Some(*value),
-            other => at.fault(other, "expected true or false"),
-        }
-    }
-
-    fn absent() -> Option<Self> {
-        Some(false)
-    }
+    const REQUIRED: bool = false;
 
     fn is_absent(&self) -> bool {
         !self
     }
 }
 
-impl FromNode for f64 {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        match node {
-            Node::Number(value) if value.is_finite() => Some(*value),
-            other => at.fault(other, "expected a number"),
-        }
-    }
-}
-
 /// A whole number from `least` to `most`; a fraction, or a size that does not fit, is a fault, never rounded or cut.
 #[inline(never)]
 fn whole(node: &Node<'_>, least: i64, most: i64, at: &mut At) -> Option<i64> {
-    // 2^53: beyond it a double no longer tells neighbouring whole numbers apart.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match node {
-        Node::Number(value) if value.fract() == 0.0 && value.abs() <= EXACT => {
-            // Exact by the guard.
-            let value = *value as i64;
-            if (least..=most).contains(&value) {
-                return Some(value);
-            }
-            at.fault(node, format!("expected a whole number from {least} to {most}"))
-        }
-        other => at.fault(other, "expected a whole number"),
+    let Node::Number(number) = node else {
+        return at.fault(node, "expected a whole number");
+    };
+    let scaled = number.scaled(0);
+    if scaled.is_some_and(|scaled| !scaled.exact) {
+        return at.fault(node, "expected a whole number");
     }
+    let value = scaled.and_then(|scaled| {
+        let magnitude = i64::try_from(scaled.magnitude).ok()?;
+        Some(if scaled.negative { -magnitude } else { magnitude })
+    });
+    let fits = value.filter(|value| (least..=most).contains(value));
+    fits.or_else(|| at.fault(node, format!("expected a whole number from {least} to {most}")))
 }
 
 macro_rules! whole_number {
     ($($type:ty: $most:expr),*) => {$(
-        impl FromNode for $type {
-            fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+        impl ReadNode for $type {
+            fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
                 let least = if <$type>::MIN == 0 { 0 } else { -$most - 1 };
-                whole(node, least, $most, at).and_then(|value| <$type>::try_from(value).ok())
+                if let Some(value) = whole(node, least, $most, at).and_then(|value| <$type>::try_from(value).ok()) {
+                    *self = value;
+                }
             }
         }
+
+        impl FromNode for $type {}
     )*};
 }
 
+// 2^53: beyond it a double, which is what Istio's `pluginConfig` has for a number, no longer tells neighbours apart.
 whole_number!(u8: 0xFF, u16: 0xFFFF, u32: 0xFFFF_FFFF, usize: 0xFFFF_FFFF, i32: 0x7FFF_FFFF);
 whole_number!(u64: 1 << 53, i64: 1 << 53);
 
-impl<T: FromNode> FromNode for Option<T> {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        match node {
-            Node::Null => Some(None),
-            node => T::from_node(node, at).map(Some),
+impl<T: FromNode> ReadNode for Option<T> {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        if !matches!(node, Node::Null) {
+            self.insert(T::default()).read_node(node, at);
         }
     }
+}
 
-    fn absent() -> Option<Self> {
-        Some(None)
-    }
+impl<T: FromNode> FromNode for Option<T> {
+    const REQUIRED: bool = false;
 
     fn is_absent(&self) -> bool {
         self.is_none()
     }
 }
 
-impl<T: FromNode> FromNode for Box<T> {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        T::from_node(node, at).map(Box::new)
+impl<T: FromNode> ReadNode for Box<T> {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        self.as_mut().read_node(node, at);
     }
+}
 
-    fn absent() -> Option<Self> {
-        T::absent().map(Box::new)
-    }
+impl<T: FromNode> FromNode for Box<T> {
+    const REQUIRED: bool = T::REQUIRED;
 
     fn is_absent(&self) -> bool {
         T::is_absent(self)
     }
 }
 
-impl<T: FromNode> FromNode for Vec<T> {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        let Node::List(items) = node else {
-            return at.fault(node, "expected a list");
-        };
-        // Every item is read even after a bad one, so that all faults are known at once.
-        let mut values = Vec::with_capacity(items.len());
-        for (i, item) in items.iter().enumerate() {
-            values.extend(at.index(i, |at| T::from_node(item, at)));
+/// Every item is there afterwards, at its own index: also those that could not be read.
+impl<T: FromNode> ReadNode for Vec<T> {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        if let Node::List(items) = node {
+            self.reserve_exact(items.len());
         }
-        (values.len() == items.len()).then_some(values)
+        each_item(node, at, &mut |item, at| self.push(read(item, at)));
     }
+}
 
-    fn absent() -> Option<Self> {
-        Some(Vec::new())
+/// Hands each item of a list to `read`, at its place.
+fn each_item(node: &Node<'_>, at: &mut At, read: &mut dyn FnMut(&Node<'_>, &mut At)) {
+    let Node::List(items) = node else {
+        return at.refuse(node, "expected a list");
+    };
+    for (i, item) in items.iter().enumerate() {
+        at.index(i, |at| read(item, at));
     }
+}
+
+impl<T: FromNode> FromNode for Vec<T> {
+    const REQUIRED: bool = false;
 
     fn is_absent(&self) -> bool {
         self.is_empty()
@@ -171,22 +182,27 @@ impl<K: Into<String>, T> FromIterator<(K, T)> for ListMap<T> {
     }
 }
 
-impl<T: FromNode> FromNode for ListMap<T> {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        let Node::Object(fields) = node else {
-            return at.fault(node, "expected an object");
-        };
-        let mut values = Vec::with_capacity(fields.len());
-        for (key, value) in fields {
-            let value = at.key(key, |at| T::from_node(value, at));
-            values.extend(value.map(|value| (key.clone().into_owned(), value)));
+impl<T: FromNode> ReadNode for ListMap<T> {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        if let Node::Object(fields) = node {
+            self.0.reserve_exact(fields.len());
         }
-        (values.len() == fields.len()).then_some(Self(values))
+        each_entry(node, at, &mut |key, value, at| self.0.push((key.to_owned(), read(value, at))));
     }
+}
 
-    fn absent() -> Option<Self> {
-        Some(Self::default())
+/// Hands each entry of an object to `read`, at its place.
+fn each_entry(node: &Node<'_>, at: &mut At, read: &mut dyn FnMut(&str, &Node<'_>, &mut At)) {
+    let Node::Object(fields) = node else {
+        return at.refuse(node, "expected an object");
+    };
+    for (key, value) in fields {
+        at.key(key, |at| read(key, value, at));
     }
+}
+
+impl<T: FromNode> FromNode for ListMap<T> {
+    const REQUIRED: bool = false;
 
     fn is_absent(&self) -> bool {
         self.is_empty()

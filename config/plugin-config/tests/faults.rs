@@ -50,14 +50,14 @@ fn every_fault_is_reported_with_its_path() {
             "named": {"a b": {"time": "x"}}, "mode": "strict", "port": 65536, "flag": "yes", "other": [1]}"#,
     );
     let starts = [
-        "other: [1]: unknown field, expected one of items, named, mode, port, flag",
-        "items[1].shared: 1: unknown field",
         "items[1].time: 5: expected a duration",
+        "items[1].shared: 1: unknown field, expected one of share, time",
         "items[2].time: nothing: required field is missing",
         "named[\"a b\"].time: \"x\": expected a duration",
         "mode: \"strict\": expected one of STRICT LAX",
         "port: 65536: expected a whole number from 0 to 65535",
         "flag: \"yes\": expected true or false",
+        "other: [1]: unknown field, expected one of items, named, mode, port, flag",
     ];
     assert_eq!(found.len(), starts.len(), "{found:#?}");
     for (fault, start) in found.iter().zip(starts) {

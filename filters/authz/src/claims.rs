@@ -1,7 +1,7 @@
 //! Verified token claims and other dynamic metadata, with their types: a number never equals a string.
 
 use crate::wire::{self, Malformed};
-use plugin_config::{At, FromNode, Node};
+use plugin_config::Node;
 
 /// A value as the token or the metadata has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,22 +50,16 @@ impl Value {
     }
 }
 
-impl FromNode for Value {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        Some(match node {
-            Node::String(text) => Value::Text(text.clone().into_owned()),
-            Node::List(items) => {
-                let items = items.iter().enumerate();
-                Value::List(items.filter_map(|(i, item)| at.index(i, |at| Self::from_node(item, at))).collect())
+impl From<&Node<'_>> for Value {
+    fn from(node: &Node<'_>) -> Self {
+        match node {
+            Node::String(text) => Value::Text(text.as_ref().to_owned()),
+            Node::List(items) => Value::List(items.iter().map(Self::from).collect()),
+            Node::Object(fields) => {
+                Value::Object(fields.iter().map(|(key, value)| (key.as_ref().to_owned(), Self::from(value))).collect())
             }
-            Node::Object(fields) => Value::Object(
-                fields
-                    .iter()
-                    .filter_map(|(key, value)| Some((key.clone().into_owned(), Self::from_node(value, at)?)))
-                    .collect(),
-            ),
             Node::Null | Node::Bool(_) | Node::Number(_) => Value::Other,
-        })
+        }
     }
 }
 
@@ -74,8 +68,8 @@ impl FromNode for Value {
 /// # Errors
 /// When they are not a JSON object.
 pub(crate) fn from_json(payload: &[u8]) -> Result<Value, &'static str> {
-    match plugin_config::from_slice::<Value>(payload) {
-        Ok(claims @ Value::Object(_)) => Ok(claims),
+    match plugin_config::parse(payload) {
+        Ok(claims @ Node::Object(_)) => Ok(Value::from(&claims)),
         _ => Err("the token's payload is not a JSON object"),
     }
 }

@@ -8,7 +8,7 @@ use crate::index::RuleSetBuilder;
 use crate::rule::{Clause, Rule};
 use crate::{condition, operation, source};
 use http_match::{Term, TrustDomains};
-use plugin_config::{At, FromNode, Node};
+use plugin_config::{At, Node};
 
 /// Compiles the providers. Names must be unique.
 fn providers(config: &Config, at: &mut At) -> Option<Vec<ext_authz::Provider>> {
@@ -69,6 +69,34 @@ impl Compiled {
         }
     }
 
+    /// Reads and compiles rule by rule: of ten thousand rules only the compiled form is ever there as a whole, beside
+    /// the document itself.
+    pub(crate) fn read(node: &Node<'_>, at: &mut At) -> Option<Self> {
+        let mut compiler = None;
+        let config = Config::read(node, at, &mut |config, i, node, at| {
+            let compiler = compiler.get_or_insert_with(|| Compiler::new(config, &mut At::root()));
+            let mut count = 0;
+            at.start_reading();
+            let policy = Policy::read(node, at, &mut |policy, number, node, at| {
+                count += 1;
+                at.start_reading();
+                let rule: config::Rule = plugin_config::read(node, at);
+                at.start_checks();
+                compiler.rule((i, number), &rule, policy, at);
+            });
+            at.start_checks();
+            compiler.policy(&policy, count, at);
+        });
+        at.start_checks();
+        // The settings come before the policies, but their faults need be found only once.
+        let fresh = Compiler::new(&config, at);
+        let compiled = match compiler {
+            Some(compiler) => Compiler { faulty: compiler.faulty || fresh.faulty, ..compiler },
+            None => fresh,
+        };
+        compiled.finish(&config, at)
+    }
+
     /// Compiles a configuration that was read as a whole.
     pub(crate) fn of(config: &Config, at: &mut At) -> Option<Self> {
         let mut compiler = Compiler::new(config, at);
@@ -83,34 +111,6 @@ impl Compiled {
             });
         }
         compiler.finish(config, at)
-    }
-}
-
-/// Reads and compiles rule by rule: of ten thousand rules only the compiled form is ever there as a whole, beside the
-/// document itself.
-impl FromNode for Compiled {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        let mut compiler = None;
-        let (config, good) = Config::read(node, at, &mut |config, i, node, at| {
-            let compiler = compiler.get_or_insert_with(|| Compiler::new(config, &mut At::root()));
-            let mut count = 0;
-            let policy = Policy::read(node, at, &mut |policy, number, node, at| {
-                count += 1;
-                let rule = config::Rule::from_node(node, at);
-                rule.map(|rule| compiler.rule((i, number), &rule, policy, at)).is_some()
-            });
-            policy.is_some_and(|(policy, good)| {
-                compiler.policy(&policy, count, at);
-                good
-            })
-        })?;
-        // The settings come before the policies, but their faults need be found only once.
-        let fresh = Compiler::new(&config, at);
-        let compiled = match compiler {
-            Some(compiler) => Compiler { faulty: compiler.faulty || fresh.faulty, ..compiler },
-            None => fresh,
-        };
-        compiled.finish(&config, at).filter(|_| good)
     }
 }
 
@@ -318,7 +318,7 @@ impl Alternatives {
 /// `from: []` and `to: []` are refused: nobody can tell whether they mean everything or nothing.
 fn refuse_empty(length: usize, at: &mut At) -> bool {
     if length == 0 {
-        at.fault::<()>("[]", "expected at least one entry; leave the field out to match everything");
+        at.refuse("[]", "expected at least one entry; leave the field out to match everything");
     }
     length == 0
 }

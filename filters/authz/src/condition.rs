@@ -12,7 +12,7 @@ pub(crate) fn compile(condition: &Condition, terms: &mut Terms, scope: &mut Scop
         terms.faulty = true;
     }
     if condition.values.is_empty() && condition.not_values.is_empty() {
-        at.fault::<()>(quoted(&condition.key), "a condition must have values or notValues");
+        at.refuse(quoted(&condition.key), "a condition must have values or notValues");
         terms.faulty = true;
     }
     if let Ok(field) = field {
@@ -61,9 +61,14 @@ fn bracketed(key: &str, names: &mut Names) -> Result<Field, &'static str> {
     if let Some(filter) = attribute.strip_prefix("experimental.").filter(|_| is_metadata) {
         return Ok(Field::Metadata(names.share(vec![filter.to_owned(), inner.to_owned()])));
     }
-    let path: Vec<String> = inner.split("][").map(str::to_owned).collect();
-    if path.iter().any(|name| name.is_empty() || name.contains(['[', ']'])) {
-        return Err(MALFORMED);
+    let mut path = Vec::new();
+    // `a][b`: behind the first each piece opens its own bracket.
+    for (i, piece) in inner.split(']').enumerate() {
+        let name = if i > 0 { piece.strip_prefix('[') } else { Some(piece) };
+        match name {
+            Some(name) if !name.is_empty() && !name.contains('[') => path.push(name.to_owned()),
+            _ => return Err(MALFORMED),
+        }
     }
     Ok(Field::Claim(names.share(path)))
 }

@@ -3,10 +3,10 @@
 
 mod reading;
 
-use plugin_config::{At, Duration, FieldReader, FromNode, ListMap, Node, keyword};
+use plugin_config::{At, Duration, Field, FromNode, ListMap, Node, Object, ReadNode, keyword, read_object};
 
 /// Defines configuration structs of which every field has a default; what must be there is seen to when policies are
-/// compiled. `plugin_config::object!` would do, but cost the module three times as much for these sixty fields.
+/// compiled.
 macro_rules! settings {
     ($(
         $(#[$attr:meta])*
@@ -25,15 +25,19 @@ macro_rules! settings {
             )*
         }
 
-        impl FromNode for $name {
-            fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-                let mut fields = FieldReader::start(node, &[$($key),*], at)?;
-                let mut value = Self::default();
-                let mut good = true;
-                $(good &= fields.read_into($key, &mut value.$field, at);)*
-                good.then_some(value)
+        impl Object for $name {
+            fn fields(&mut self) -> Vec<Field<'_>> {
+                vec![$(Field::optional($key, &mut self.$field)),*]
             }
         }
+
+        impl ReadNode for $name {
+            fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+                read_object(self, node, at);
+            }
+        }
+
+        impl FromNode for $name {}
     )*};
 }
 
@@ -285,10 +289,8 @@ pub struct Policy {
 
 keyword! {
     /// What a policy does.
-    #[derive(Default)]
     pub enum PolicyAction {
         /// Allows what it matches; nothing else passes then.
-        #[default]
         Allow = "ALLOW",
         /// Refuses what it matches.
         Deny = "DENY",
@@ -299,10 +301,8 @@ keyword! {
     }
 
     /// Which proxy answers property reads.
-    #[derive(Default)]
     pub enum HostProperties {
         /// Stock Envoy: no property gives the direct peer's address.
-        #[default]
         Envoy = "ENVOY",
         /// Outrigger's own host: it does, as `outrigger.peer_address`.
         Outrigger = "OUTRIGGER",
@@ -323,18 +323,18 @@ impl Default for Workload {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DryRun(pub bool);
 
-impl FromNode for DryRun {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+impl ReadNode for DryRun {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
         match node {
-            Node::Bool(value) => Some(Self(*value)),
-            Node::String(text) => Some(Self(matches!(text.as_ref(), "1" | "t" | "T" | "true" | "TRUE" | "True"))),
-            other => at.fault(other, "expected true, false, or the text of the annotation istio.io/dry-run"),
+            Node::Bool(value) => self.0 = *value,
+            Node::String(text) => self.0 = matches!(text.as_ref(), "1" | "t" | "T" | "true" | "TRUE" | "True"),
+            other => at.refuse(other, "expected true, false, or the text of the annotation istio.io/dry-run"),
         }
     }
+}
 
-    fn absent() -> Option<Self> {
-        Some(Self(false))
-    }
+impl FromNode for DryRun {
+    const REQUIRED: bool = false;
 
     fn is_absent(&self) -> bool {
         !self.0

@@ -33,6 +33,8 @@ pub(crate) enum Field {
     Metadata(Rc<[String]>),
 }
 
+const SCHEME: &[u8] = b"spiffe://";
+
 /// What a policy's values are read against.
 pub(crate) struct Scope<'c> {
     /// The policy, for warnings.
@@ -78,12 +80,12 @@ pub(crate) struct Terms {
 
 /// Records that `value`, at the field `name`, is refused.
 pub(crate) fn refuse(name: &'static str, value: &str, reason: &'static str, at: &mut At) {
-    at.field(name, |at| at.fault::<()>(value, reason));
+    at.field(name, |at| at.refuse(value, reason));
 }
 
 /// Records that `value`, at an index of a list, is refused.
 pub(crate) fn refuse_at(index: usize, value: &str, reason: &'static str, at: &mut At) {
-    at.index(index, |at| at.fault::<()>(quoted(value), reason));
+    at.index(index, |at| at.refuse(quoted(value), reason));
 }
 
 /// A text as it stands in a configuration, for faults.
@@ -121,7 +123,7 @@ impl Terms {
 
     fn values(&mut self, field: &Field, values: &[String], negated: bool, scope: &Scope<'_>, at: &mut At) {
         if let Some(reason) = field.unusable(scope) {
-            at.fault::<()>(quoted_list(values), reason);
+            at.refuse(quoted_list(values), reason);
             self.faulty = true;
             return;
         }
@@ -224,7 +226,8 @@ impl Patterns {
     fn read_identity(&mut self, field: &Field, value: &str, scope: &Scope<'_>, at: &mut At) -> Option<()> {
         match field {
             Field::Principal => {
-                never_matches(value.contains("spiffe://"), value, "principals are written without spiffe://", scope);
+                let with_scheme = value.as_bytes().windows(SCHEME.len()).any(|part| part == SCHEME);
+                never_matches(with_scheme, value, "principals are written without spiffe://", scope);
                 for value in scope.domains.expand_principal(value) {
                     let pattern = PrincipalPattern::parse(&value);
                     let key = pattern.key();

@@ -7,17 +7,21 @@ use crate::config::Config;
 use crate::decision::{Decision, Policies, RuleId};
 use crate::ext_authz::{Change, Changes, Outcome, Provider, edited_target};
 use filter_api::{
-    Action, CallEvent, CallId, Filter, HeaderEdit, HostError, LocalReply, Metric, Root, Stream, StreamId,
+    Action, CallEvent, CallId, Filter, HeaderEdit, HostError, IdMap, LocalReply, Metric, Root, Stream, StreamId,
 };
 use plugin_config::{At, Faults};
-use rustc_hash::FxHashMap;
 
 /// Makes the filter from its plugin configuration.
 ///
 /// # Errors
 /// Every fault of the configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    Ok(vec![Box::new(Authz::new(plugin_config::from_slice::<Compiled>(configuration)?, root))])
+    let mut at = At::root();
+    let compiled = Compiled::read(&plugin_config::parse(configuration)?, &mut at);
+    match compiled {
+        Some(compiled) if at.is_good() => Ok(vec![Box::new(Authz::new(compiled, root))]),
+        _ => Err(at.into_faults()),
+    }
 }
 
 /// Makes the filter from a configuration that was read; faults are recorded in `at`.
@@ -37,9 +41,9 @@ struct Authz {
     audit: Audit,
     metrics: Metrics,
     /// Streams that providers are, or were, asked about.
-    asked: FxHashMap<StreamId, Asked>,
+    asked: IdMap<StreamId, Asked>,
     /// Whose answer each call will bring.
-    calls: FxHashMap<CallId, StreamId>,
+    calls: IdMap<CallId, StreamId>,
 }
 
 /// What is remembered about a stream that providers are asked about.
@@ -98,7 +102,7 @@ impl Filter for Authz {
     }
 
     fn on_wake(&mut self, stream: &mut Stream<'_>) -> Action {
-        let held = self.asked.get_mut(&stream.id()).and_then(|asked| asked.held.take_if(|held| held.outcome.is_some()));
+        let held = self.asked.get_mut(stream.id()).and_then(|asked| asked.held.take_if(|held| held.outcome.is_some()));
         match held {
             Some(Held { custom, rule, outcome: Some(outcome), .. }) => self.apply(custom, rule, outcome, stream),
             _ => Action::Pause,
@@ -109,7 +113,7 @@ impl Filter for Authz {
         if self.asked.is_empty() {
             return;
         }
-        let changes = self.asked.get_mut(&stream.id()).map(|asked| std::mem::take(&mut asked.response));
+        let changes = self.asked.get_mut(stream.id()).map(|asked| std::mem::take(&mut asked.response));
         for change in changes.unwrap_or_default() {
             let exists = stream.response_headers().is_ok_and(|headers| headers.get(&change.name).is_some());
             let edited = change.edit(exists).map_or(Ok(()), |edit| stream.edit_response(&edit));
@@ -120,17 +124,17 @@ impl Filter for Authz {
     }
 
     fn on_stream_end(&mut self, stream: StreamId, _root: &mut Root<'_>) {
-        if let Some(held) = self.asked.remove(&stream).and_then(|asked| asked.held) {
-            self.calls.remove(&held.call);
+        if let Some(held) = self.asked.remove(stream).and_then(|asked| asked.held) {
+            self.calls.remove(held.call);
         }
     }
 
     fn on_call(&mut self, call: CallId, event: CallEvent, root: &mut Root<'_>) {
         // A stream that has ended meanwhile took its entry along.
-        let Some(stream) = self.calls.remove(&call) else {
+        let Some(stream) = self.calls.remove(call) else {
             return;
         };
-        let Some(held) = self.asked.get_mut(&stream).and_then(|asked| asked.held.as_mut()) else {
+        let Some(held) = self.asked.get_mut(stream).and_then(|asked| asked.held.as_mut()) else {
             return;
         };
         let provider = self.policies.custom.get(held.custom).and_then(|custom| self.providers.get(custom.provider?));
@@ -149,8 +153,8 @@ impl Authz {
             surroundings: Surroundings { peer_address: compiled.peer_address, ..Surroundings::default() },
             audit: Audit { log_denials: compiled.log_denials },
             metrics: Metrics::define(root),
-            asked: FxHashMap::default(),
-            calls: FxHashMap::default(),
+            asked: IdMap::new(),
+            calls: IdMap::new(),
         }
     }
 
@@ -190,7 +194,9 @@ impl Authz {
             Ok(call) => {
                 let id = stream.id();
                 self.calls.insert(call, id);
-                self.asked.entry(id).or_default().held = Some(Held { custom, rule, call, outcome: None });
+                if let Some(asked) = self.asked.get_or_default(id) {
+                    asked.held = Some(Held { custom, rule, call, outcome: None });
+                }
                 Some(Action::Pause)
             }
             Err(error) => self.failed(custom, rule, &error.to_string(), stream),
@@ -230,8 +236,10 @@ impl Authz {
             let target = edited_target(stream.request_headers()?.get(":path").unwrap_or_default(), &changes.query);
             stream.edit_request(&HeaderEdit::Set(":path".to_owned(), target))?;
         }
-        if !changes.response.is_empty() {
-            self.asked.entry(stream.id()).or_default().response.extend(changes.response);
+        if !changes.response.is_empty()
+            && let Some(asked) = self.asked.get_or_default(stream.id())
+        {
+            asked.response.extend(changes.response);
         }
         Ok(())
     }

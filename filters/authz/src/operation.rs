@@ -17,7 +17,7 @@ pub(crate) fn compile(operation: &Operation, scope: &Scope<'_>, at: &mut At) -> 
         terms.field(field, (values.0, values.1), (not_values.0, not_values.1), scope, at);
     }
     if terms.terms.is_empty() && !terms.faulty {
-        at.fault::<()>("{}", "an operation must have at least one field with a value");
+        at.refuse("{}", "an operation must have at least one field with a value");
         terms.faulty = true;
     }
     terms

@@ -31,7 +31,7 @@ pub(crate) fn compile(source: &Source, scope: &Scope<'_>, at: &mut At) -> Terms 
         terms.field(field, (values.0, values.1), (not_values.0, not_values.1), scope, at);
     }
     if terms.terms.is_empty() && !terms.faulty {
-        at.fault::<()>("{}", "a source must have at least one field with a value");
+        at.refuse("{}", "a source must have at least one field with a value");
         terms.faulty = true;
     }
     terms.faulty |= service_accounts_are_misused("serviceAccounts", &source.service_accounts, source, at);

@@ -6,7 +6,7 @@ use plugin_config::{Duration, ListMap};
 
 plugin_config::object! {
     /// The plugin configuration.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Config {
         /// Route id (property `outrigger.route`) → policy.
         pub routes: ListMap<CorsPolicy> = "routes",
@@ -15,7 +15,7 @@ plugin_config::object! {
     }
 
     /// Istio's `CorsPolicy`.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct CorsPolicy {
         /// Origins that may read responses. An exact `*` is any origin, as is whatever else `*` satisfies: `regex: .*`.
         pub allow_origins: Vec<StringMatch> = "allowOrigins",
@@ -38,10 +38,8 @@ plugin_config::object! {
 
 plugin_config::keyword! {
     /// What happens to a preflight whose origin is not allowed.
-    #[derive(Default)]
     pub enum UnmatchedPreflights {
         /// As `FORWARD`.
-        #[default]
         Unspecified = "UNSPECIFIED",
         /// It goes to the upstream like any request.
         Forward = "FORWARD",

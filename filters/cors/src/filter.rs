@@ -3,11 +3,10 @@
 use crate::config::Config;
 use crate::policy::{Policy, Preflight};
 use filter_api::{
-    Action, Filter, HeaderEdit, HostError, LocalReply, Metric, PolicyId, PolicyTable, Root, Stream, StreamId,
+    Action, Filter, HeaderEdit, HostError, IdMap, LocalReply, Metric, PolicyId, PolicyTable, Root, Stream, StreamId,
     configure_one,
 };
 use plugin_config::{At, Faults};
-use rustc_hash::FxHashMap;
 
 /// Makes the filter from a plugin configuration.
 ///
@@ -21,7 +20,7 @@ pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dy
 pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
     Some(Box::new(Cors {
         table: PolicyTable::compile(&config.routes, &config.rules, at, Policy::compile)?,
-        allowed: FxHashMap::default(),
+        allowed: IdMap::new(),
         preflights: root.counter("outrigger.cors.preflights"),
         matched: root.counter("outrigger.cors.origin_valid"),
         unmatched: root.counter("outrigger.cors.origin_invalid"),
@@ -31,7 +30,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
 struct Cors {
     table: PolicyTable<Policy>,
     /// Streams of allowed origins, whose responses are still to come.
-    allowed: FxHashMap<StreamId, (PolicyId, Vec<u8>)>,
+    allowed: IdMap<StreamId, (PolicyId, Vec<u8>)>,
     preflights: Metric,
     matched: Metric,
     unmatched: Metric,
@@ -52,7 +51,7 @@ impl Filter for Cors {
     }
 
     fn on_response_headers(&mut self, stream: &mut Stream<'_>) {
-        let Some((id, origin)) = self.allowed.remove(&stream.id()) else {
+        let Some((id, origin)) = self.allowed.remove(stream.id()) else {
             return;
         };
         let own = self.table.get(id).into_iter().flat_map(Policy::response);
@@ -67,7 +66,7 @@ impl Filter for Cors {
     }
 
     fn on_stream_end(&mut self, stream: StreamId, _root: &mut Root<'_>) {
-        self.allowed.remove(&stream);
+        self.allowed.remove(stream);
     }
 }
 

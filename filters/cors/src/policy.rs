@@ -2,7 +2,7 @@
 
 use crate::config::{CorsPolicy, UnmatchedPreflights};
 use http_match::{Place, StringMatch, StringMatcher};
-use plugin_config::{At, Quoted};
+use plugin_config::{At, Quoted, joined};
 
 /// A compiled policy. Header values are joined once, not per request.
 #[derive(Debug)]
@@ -135,19 +135,25 @@ fn origins(written: &[StringMatch], at: &mut At) -> Option<Vec<StringMatcher>> {
     (compiled.len() == written.len()).then_some(compiled)
 }
 
-fn list(field: &'static str, written: &[String], accept: fn(&str) -> bool, reason: &str, at: &mut At) -> Option<List> {
+fn list(
+    field: &'static str,
+    written: &[String],
+    accept: fn(&str) -> bool,
+    reason: &'static str,
+    at: &mut At,
+) -> Option<List> {
     let mut good = true;
     at.field(field, |at| {
         for (i, name) in written.iter().enumerate().filter(|(_, name)| !accept(name)) {
             good = false;
-            at.index(i, |at| at.fault::<()>(Quoted(name), reason));
+            at.index(i, |at| at.refuse(Quoted(name), reason));
         }
     });
     match written {
         _ if !good => None,
         [] => Some(List::Absent),
         [name] if name == "*" => Some(List::Echo),
-        names => Some(List::Names(names.join(","))),
+        names => Some(List::Names(joined(&mut names.iter().map(String::as_str), ","))),
     }
 }
 

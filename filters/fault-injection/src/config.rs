@@ -1,11 +1,11 @@
 //! The plugin configuration as written.
 
 use filter_api::Rule;
-use plugin_config::{At, Duration, FromNode, ListMap, Node, Percent};
+use plugin_config::{At, Duration, FromNode, ListMap, Node, Percent, ReadNode, read};
 
 plugin_config::object! {
     /// The plugin configuration.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Config {
         /// With a seed, which requests are hit follows from their `x-request-id`: the same ids are hit again.
         pub seed: Option<Seed> = "seed",
@@ -18,7 +18,7 @@ plugin_config::object! {
     }
 
     /// Istio's `HTTPFaultInjection`.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct FaultPolicy {
         /// Holds requests.
         pub delay: Option<Delay> = "delay",
@@ -40,7 +40,7 @@ plugin_config::object! {
     }
 
     /// Istio's `HTTPFaultInjection.Abort`. Exactly one of the two statuses.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Abort {
         /// HTTP status, 200 to 599.
         pub http_status: Option<u16> = "httpStatus",
@@ -64,15 +64,23 @@ pub enum Seed {
     Text(String),
 }
 
-impl FromNode for Seed {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
+impl Default for Seed {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+
+impl ReadNode for Seed {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
         match node {
-            Node::String(text) => Some(Self::Text(text.clone().into_owned())),
-            Node::Number(_) => u64::from_node(node, at).map(Self::Number),
-            other => at.fault(other, "expected a whole number or a text"),
+            Node::String(text) => *self = Self::Text(text.as_ref().to_owned()),
+            Node::Number(_) => *self = Self::Number(read(node, at)),
+            other => at.refuse(other, "expected a whole number or a text"),
         }
     }
 }
+
+impl FromNode for Seed {}
 
 #[cfg(not(target_family = "wasm"))]
 impl serde::Serialize for Seed {
@@ -84,19 +92,21 @@ impl serde::Serialize for Seed {
     }
 }
 
-/// A field that Istio's API has and its proxies refuse; no value of it exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {}
+/// A field that Istio's API has and its proxies refuse: whatever stands there is a fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused(());
 
-impl FromNode for Refused {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        at.fault(node, "Istio's proxies do not implement this field")
+impl ReadNode for Refused {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        at.refuse(node, "Istio's proxies do not implement this field");
     }
 }
 
+impl FromNode for Refused {}
+
 #[cfg(not(target_family = "wasm"))]
 impl serde::Serialize for Refused {
-    fn serialize<S: serde::Serializer>(&self, _serializer: S) -> Result<S::Ok, S::Error> {
-        match *self {}
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
     }
 }

@@ -214,7 +214,7 @@ mod tests {
             (r#"{"abort": {"http2Error": "x"}}"#, &["abort.http2Error"]),
             (r#"{"delay": {"fixedDelay": "0s"}}"#, &["delay.fixedDelay"]),
             (r#"{"delay": {"fixedDelay": "1.5ms"}}"#, &["delay.fixedDelay"]),
-            (r#"{"delay": {"exponentialDelay": "1s"}}"#, &["delay.fixedDelay", "delay.exponentialDelay"]),
+            (r#"{"delay": {"exponentialDelay": "1s"}}"#, &["delay.exponentialDelay", "delay.fixedDelay"]),
             ("{}", &["$"]),
         ];
         for (json, paths) in cases {

@@ -1,7 +1,6 @@
 //! Requests that wait, by the time they are due.
 
-use filter_api::StreamId;
-use rustc_hash::FxHashMap;
+use filter_api::{IdMap, StreamId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -13,12 +12,12 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Held<T> {
     deadlines: BinaryHeap<Reverse<(Duration, StreamId)>>,
-    waiting: FxHashMap<StreamId, T>,
+    waiting: IdMap<StreamId, T>,
 }
 
 impl<T> Held<T> {
     pub(crate) fn new() -> Self {
-        Self { deadlines: BinaryHeap::new(), waiting: FxHashMap::default() }
+        Self { deadlines: BinaryHeap::new(), waiting: IdMap::new() }
     }
 
     /// Holds a stream until `deadline`.
@@ -29,10 +28,10 @@ impl<T> Held<T> {
 
     /// Forgets a stream; what was kept for it, if it was held.
     pub(crate) fn remove(&mut self, stream: StreamId) -> Option<T> {
-        let removed = self.waiting.remove(&stream);
+        let removed = self.waiting.remove(stream);
         if self.deadlines.len() > 2 * self.waiting.len() + 16 {
             let waiting = &self.waiting;
-            self.deadlines.retain(|Reverse((_, stream))| waiting.contains_key(stream));
+            self.deadlines.retain(|Reverse((_, stream))| waiting.contains(*stream));
         }
         removed
     }
@@ -41,7 +40,7 @@ impl<T> Held<T> {
     pub(crate) fn next_due(&mut self) -> Option<Duration> {
         loop {
             let Reverse((deadline, stream)) = self.deadlines.peek()?;
-            if self.waiting.contains_key(stream) {
+            if self.waiting.contains(*stream) {
                 return Some(*deadline);
             }
             self.deadlines.pop();

@@ -34,7 +34,7 @@ plugin_config::keyword! {
 
 plugin_config::object! {
     /// The filter's plugin configuration.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Config {
         /// Rules that act before routing, in order. They need no virtual hosts.
         pub rules: Vec<RuleConfig> = "rules",
@@ -61,7 +61,7 @@ plugin_config::object! {
     }
 
     /// Routes that share authorities.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct VirtualHostConfig {
         /// Its name, for messages.
         pub name: Option<String> = "name",
@@ -72,7 +72,7 @@ plugin_config::object! {
     }
 
     /// One route (one entry of a VirtualService's `http`).
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct RouteConfig {
         /// What later filters know the route by: the property `outrigger.route`. Unique; without, none is set.
         pub id: Option<String> = "id",
@@ -95,7 +95,7 @@ plugin_config::object! {
     }
 
     /// Answers with another address (Istio's `HTTPRedirect`).
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct RedirectConfig {
         /// Replaces the whole path; and the query, if it has one itself.
         pub uri: Option<String> = "uri",
@@ -114,7 +114,7 @@ plugin_config::object! {
     }
 
     /// A response of the proxy's own (Istio's `HTTPDirectResponse`).
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct DirectResponseConfig {
         /// 200 to 599.
         pub status: u16 = "status",
@@ -123,7 +123,7 @@ plugin_config::object! {
     }
 
     /// A body: exactly one of the two.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct BodyConfig {
         /// As text.
         pub string: Option<String> = "string",
@@ -132,7 +132,7 @@ plugin_config::object! {
     }
 
     /// Changes path and authority (Istio's `HTTPRewrite`).
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct RewriteConfig {
         /// Replaces what the match spoke of: the prefix, or the whole path after exact and regex.
         pub uri: Option<String> = "uri",
@@ -152,7 +152,7 @@ plugin_config::object! {
     }
 
     /// Repetition of failed requests (Istio's `HTTPRetry`, as far as request headers can ask for it).
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct RetriesConfig {
         /// How many times a request is repeated; 0 switches repetition off.
         pub attempts: u32 = "attempts" or 0,
@@ -163,7 +163,7 @@ plugin_config::object! {
     }
 
     /// A rule: conditions and what to do.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct RuleConfig {
         /// Its name, for messages.
         pub name: Option<String> = "name",
@@ -188,7 +188,7 @@ plugin_config::object! {
     }
 
     /// A rule's response.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct ReplyConfig {
         /// 200 to 599.
         pub status: u16 = "status",

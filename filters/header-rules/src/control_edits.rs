@@ -2,7 +2,7 @@
 
 use crate::config::RetriesConfig;
 use filter_api::{HeaderEdit, HostError, Stream};
-use plugin_config::{At, Duration, Quoted};
+use plugin_config::{At, Duration, Quoted, joined};
 
 /// What Istio's default condition list asks for; the list of status codes that goes with it is empty.
 const DEFAULT_CONDITIONS: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
@@ -108,7 +108,7 @@ impl Conditions {
             } else if is_status(word) {
                 conditions.statuses.push(word.to_owned());
             } else {
-                let known = [HTTP_CONDITIONS.join(", "), GRPC_CONDITIONS.join(", ")].join(", ");
+                let known = joined(&mut HTTP_CONDITIONS.into_iter().chain(GRPC_CONDITIONS), ", ");
                 let reason = format!("{} is no condition: expected a status or one of {known}", Quoted(word));
                 return at.fault(Quoted(text), reason);
             }
@@ -126,7 +126,10 @@ impl Conditions {
             ("x-envoy-retry-grpc-on", &self.grpc),
             ("x-envoy-retriable-status-codes", &self.statuses),
         ];
-        headers.into_iter().filter(|(_, words)| !words.is_empty()).map(|(name, words)| set(name, &words.join(",")))
+        headers
+            .into_iter()
+            .filter(|(_, words)| !words.is_empty())
+            .map(|(name, words)| set(name, &joined(&mut words.iter().map(String::as_str), ",")))
     }
 }
 

@@ -7,10 +7,10 @@ use crate::redirect::Redirect;
 use crate::route::{Route, UnknownAuthority};
 use crate::rule::Rule;
 use filter_api::{
-    Action, Captured, Filter, HostError, LocalReply, Metric, ROUTE_PROPERTY, Root, Stream, StreamId, destination_port,
+    Action, Captured, Filter, HostError, IdMap, LocalReply, Metric, ROUTE_PROPERTY, Root, Stream, StreamId,
+    destination_port,
 };
 use http_match::{Found, MatchedUri, Request};
-use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 
 /// The filter over one compiled configuration.
@@ -18,7 +18,7 @@ pub(crate) struct HeaderRules {
     compiled: Compiled,
     counters: Counters,
     /// What the responses of streams in hand need: only of those whose rules or route change responses.
-    pending: FxHashMap<StreamId, Vec<(OperationsId, Captured)>>,
+    pending: IdMap<StreamId, Vec<(OperationsId, Captured)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ impl HeaderRules {
             unknown_authorities: counter("unknown_authorities"),
             errors: counter("errors"),
         };
-        Self { compiled, counters, pending: FxHashMap::default() }
+        Self { compiled, counters, pending: IdMap::new() }
     }
 
     fn request(&mut self, stream: &mut Stream<'_>) -> Result<Outcome<'_>, HostError> {
@@ -65,7 +65,7 @@ impl HeaderRules {
             let nothing = Captured::default();
             return constant.iter().filter_map(|id| of(*id)).try_for_each(|o| o.apply_response(&nothing, stream));
         }
-        let pending = self.pending.get(&stream.id()).into_iter().flatten();
+        let pending = self.pending.get(stream.id()).into_iter().flatten();
         pending
             .filter_map(|(id, captured)| Some((of(*id)?, captured)))
             .try_for_each(|(operations, captured)| operations.apply_response(captured, stream))
@@ -101,7 +101,7 @@ impl Filter for HeaderRules {
     }
 
     fn on_stream_end(&mut self, stream: StreamId, _root: &mut Root<'_>) {
-        self.pending.remove(&stream);
+        self.pending.remove(stream);
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn compile_reply(written: &ReplyConfig, at: &mut At) -> Option<LocalR
 
 fn compile(status: u16, body: &Option<BodyConfig>, at: &mut At) -> Option<LocalReply> {
     if !(200..=599).contains(&status) {
-        at.field("status", |at| at.fault::<()>(status, "expected 200 to 599"));
+        at.field("status", |at| at.refuse(status, "expected 200 to 599"));
     }
     let body = at.field("body", |at| match body {
         Some(body) => compile_body(body, at),

@@ -10,8 +10,7 @@ use crate::control_edits::{compile_retries, compile_timeout};
 use crate::reply::compile_direct_response;
 use filter_api::{HeaderEdit, HeaderOperations, LocalReply};
 use http_match::{AuthorityTable, AuthorityTableBuilder, Found, MatchTable, MatchTableBuilder, Request};
-use plugin_config::{At, Quoted};
-use rustc_hash::FxHashMap;
+use plugin_config::{At, Keys, Quoted};
 
 /// A compiled route.
 #[derive(Debug)]
@@ -59,8 +58,8 @@ impl RouteTable {
         let unknown = at.field("unknownAuthority", |at| compile_unknown(unknown, cluster_header, at));
         let mut compiler = Compiler {
             authorities: AuthorityTableBuilder::new(),
-            names: FxHashMap::default(),
-            ids: FxHashMap::default(),
+            names: Keys::new(),
+            ids: Keys::new(),
             cluster_header,
             operations,
         };
@@ -135,9 +134,8 @@ impl VirtualHost {
 /// What the virtual hosts of one configuration share while they are compiled.
 struct Compiler<'c> {
     authorities: AuthorityTableBuilder<usize>,
-    // Sets; as maps they share the code of the table of authorities.
-    names: FxHashMap<Box<[u8]>, usize>,
-    ids: FxHashMap<Box<[u8]>, usize>,
+    names: Keys,
+    ids: Keys,
     cluster_header: &'c str,
     operations: &'c mut OperationsTable,
 }
@@ -145,13 +143,13 @@ struct Compiler<'c> {
 impl Compiler<'_> {
     fn virtual_host(&mut self, index: usize, written: &VirtualHostConfig, at: &mut At) -> Option<VirtualHost> {
         if let Some(name) = &written.name
-            && self.names.insert(name.as_bytes().into(), index).is_some()
+            && !self.names.insert(0, name.as_bytes()).1
         {
-            at.field("name", |at| at.fault::<()>(Quoted(name), "another virtual host has this name"));
+            at.field("name", |at| at.refuse(Quoted(name), "another virtual host has this name"));
         }
         at.field("domains", |at| {
             if written.domains.is_empty() {
-                at.fault::<()>("[]", "expected at least one domain");
+                at.refuse("[]", "expected at least one domain");
             }
             for (i, domain) in written.domains.iter().enumerate() {
                 at.index(i, |at| self.authorities.insert(domain, index, at));
@@ -166,9 +164,9 @@ impl Compiler<'_> {
 
     fn route(&mut self, written: &RouteConfig, table: &mut MatchTableBuilder, at: &mut At) -> Option<Route> {
         if let Some(id) = &written.id
-            && self.ids.insert(id.as_bytes().into(), 0).is_some()
+            && !self.ids.insert(0, id.as_bytes()).1
         {
-            at.field("id", |at| at.fault::<()>(Quoted(id), "another route has this id"));
+            at.field("id", |at| at.refuse(Quoted(id), "another route has this id"));
         }
         at.field("match", |at| table.push(&written.matches, at));
         check_combination(written, at);
@@ -192,7 +190,7 @@ impl Compiler<'_> {
 fn check_combination(written: &RouteConfig, at: &mut At) {
     let answers = match (&written.redirect, &written.direct_response) {
         (Some(_), Some(_)) => {
-            at.fault::<()>("redirect and directResponse", "only one of them can be given");
+            at.refuse("redirect and directResponse", "only one of them can be given");
             return;
         }
         (Some(_), None) => "redirect",
@@ -201,7 +199,7 @@ fn check_combination(written: &RouteConfig, at: &mut At) {
     };
     let forbidden = [("rewrite", written.rewrite.is_some()), ("cluster", written.cluster.is_some())];
     for (field, _) in forbidden.iter().filter(|(_, given)| *given) {
-        at.field(field, |at| at.fault::<()>("given", format!("has no place beside {answers}: nothing is forwarded")));
+        at.field(field, |at| at.refuse("given", format!("has no place beside {answers}: nothing is forwarded")));
     }
 }
 

@@ -49,7 +49,7 @@ impl RuleTable {
 
 fn compile(written: &RuleConfig, cluster_header: &str, operations: &mut OperationsTable, at: &mut At) -> Option<Rule> {
     if written.then.is_none() && does_nothing(written) {
-        at.fault::<()>("rule", "does nothing: expected an action, or then: STOP");
+        at.refuse("rule", "does nothing: expected an action, or then: STOP");
     }
     check_combination(written, at);
     let headers = HeaderOperations::compile_parts(written.request.as_ref(), written.response.as_ref(), at);
@@ -85,7 +85,7 @@ fn does_nothing(written: &RuleConfig) -> bool {
 fn check_combination(written: &RuleConfig, at: &mut At) {
     let answers = match (&written.redirect, &written.reply) {
         (Some(_), Some(_)) => {
-            at.fault::<()>("redirect and reply", "only one of them can be given");
+            at.refuse("redirect and reply", "only one of them can be given");
             return;
         }
         (Some(_), None) => "redirect",
@@ -98,7 +98,7 @@ fn check_combination(written: &RuleConfig, at: &mut At) {
         ("cluster", written.cluster.is_some()),
     ];
     for (field, _) in forbidden.iter().filter(|(_, given)| *given) {
-        at.field(field, |at| at.fault::<()>("given", format!("has no place beside {answers}: nothing is forwarded")));
+        at.field(field, |at| at.refuse("given", format!("has no place beside {answers}: nothing is forwarded")));
     }
 }
 

@@ -31,7 +31,7 @@ plugin_config::object! {
     }
 
     /// Where copies go: `mirror`, or `mirrors`.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct MirrorPolicy {
         /// One mirror.
         pub mirror: Option<Mirror> = "mirror",
@@ -50,18 +50,5 @@ plugin_config::object! {
         pub cluster: String = "cluster",
         /// The share of requests that are copied. Absent: every request. In `mirror` it stands outside.
         pub percentage: Option<Percent> = "percentage",
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_body_bytes: MAX_BODY_BYTES,
-            max_in_flight: MAX_IN_FLIGHT,
-            timeout: TIMEOUT,
-            shadow_host_suffix: false,
-            routes: ListMap::default(),
-            rules: Vec::new(),
-        }
     }
 }

@@ -4,11 +4,11 @@ use crate::config::Config;
 use crate::copy;
 use crate::policy::Policy;
 use filter_api::{
-    Action, CallEvent, CallId, Filter, HostError, HttpCall, Metric, PolicyTable, Root, Stream, StreamId, configure_one,
+    Action, CallEvent, CallId, Filter, HostError, HttpCall, IdMap, Metric, PolicyTable, Root, Stream, StreamId,
+    configure_one,
 };
 use http_match::HeaderList;
 use plugin_config::{At, Faults};
-use rustc_hash::FxHashMap;
 use std::time::Duration;
 
 /// Makes the filter from a plugin configuration.
@@ -23,7 +23,7 @@ pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dy
 pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
     let table = PolicyTable::compile(&config.routes, &config.rules, at, Policy::compile);
     if config.timeout.0.is_zero() {
-        at.field("timeout", |at| at.fault::<()>(config.timeout, "expected more than nothing"));
+        at.field("timeout", |at| at.refuse(config.timeout, "expected more than nothing"));
     }
     let table = table?;
     let idle = !table.policies().any(Policy::can_copy);
@@ -34,7 +34,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
         max_in_flight: config.max_in_flight as usize,
         timeout: config.timeout.0,
         shadow_host_suffix: config.shadow_host_suffix,
-        collecting: FxHashMap::default(),
+        collecting: IdMap::new(),
         in_flight: 0,
         sent: root.counter("outrigger.mirroring.sent"),
         too_large: root.counter("outrigger.mirroring.body_too_large"),
@@ -52,7 +52,7 @@ struct Mirroring {
     timeout: Duration,
     shadow_host_suffix: bool,
     /// Copies whose bodies are still passing by.
-    collecting: FxHashMap<StreamId, Copy>,
+    collecting: IdMap<StreamId, Copy>,
     in_flight: usize,
     sent: Metric,
     too_large: Metric,
@@ -74,7 +74,7 @@ impl Filter for Mirroring {
         }
         match self.begin(stream) {
             Ok(Some(copy)) if stream.end_of_stream() => self.send(copy, stream.root()),
-            Ok(Some(copy)) => drop(self.collecting.insert(stream.id(), copy)),
+            Ok(Some(copy)) => self.collecting.insert(stream.id(), copy),
             Ok(None) => {}
             Err(error) => log::warn!("no copy is made: the request cannot be read ({error})"),
         }
@@ -82,11 +82,11 @@ impl Filter for Mirroring {
     }
 
     fn on_request_body(&mut self, stream: &mut Stream<'_>, size: usize) {
-        let Some(copy) = self.collecting.get_mut(&stream.id()) else {
+        let Some(copy) = self.collecting.get_mut(stream.id()) else {
             return;
         };
         if copy.body.len().saturating_add(size) > self.max_body {
-            self.collecting.remove(&stream.id());
+            self.collecting.remove(stream.id());
             stream.root().add(self.too_large, 1);
             return;
         }
@@ -95,7 +95,7 @@ impl Filter for Mirroring {
                 Ok(chunk) => copy.body.extend_from_slice(&chunk),
                 Err(error) => {
                     log::warn!("no copy is made: the body cannot be read ({error})");
-                    self.collecting.remove(&stream.id());
+                    self.collecting.remove(stream.id());
                     return;
                 }
             }
@@ -111,7 +111,7 @@ impl Filter for Mirroring {
 
     fn on_stream_end(&mut self, stream: StreamId, _root: &mut Root<'_>) {
         // A client that left in the middle of its body: there is no whole request to copy.
-        self.collecting.remove(&stream);
+        self.collecting.remove(stream);
     }
 
     fn on_call(&mut self, _call: CallId, _event: CallEvent, _root: &mut Root<'_>) {
@@ -137,7 +137,7 @@ impl Mirroring {
     }
 
     fn finish(&mut self, stream: &mut Stream<'_>) {
-        if let Some(copy) = self.collecting.remove(&stream.id()) {
+        if let Some(copy) = self.collecting.remove(stream.id()) {
             self.send(copy, stream.root());
         }
     }

@@ -12,7 +12,7 @@ use plugin_config::{At, Faults};
 
 plugin_config::object! {
     /// The plugin configuration: that of each filter. A filter whose field is absent is not in the chain.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Config {
         /// AuthorizationPolicy.
         pub authz: Option<authz::Config> = "authz",
@@ -34,11 +34,11 @@ plugin_config::object! {
 /// # Errors
 /// Every fault of every filter's configuration.
 pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    let config: Config = plugin_config::from_slice(configuration)?;
     let mut at = At::root();
+    let config: Config = plugin_config::read_slice(configuration, &mut at)?;
+    at.start_checks();
     let filters = build(&config, &mut at, root);
-    let faults = at.into_faults();
-    if faults.is_empty() { Ok(filters) } else { Err(faults) }
+    if at.is_good() { Ok(filters) } else { Err(at.into_faults()) }
 }
 
 /// The filters that are configured, in order; every fault is recorded in `at`.

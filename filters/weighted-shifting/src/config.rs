@@ -24,7 +24,7 @@ plugin_config::object! {
     }
 
     /// The destinations of one route.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct ShiftingPolicy {
         /// One gets everything; of several each gets weight ÷ sum of weights.
         pub destinations: Vec<Destination> = "destinations",
@@ -38,7 +38,7 @@ plugin_config::object! {
     }
 
     /// A destination.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Destination {
         /// The value the header gets.
         pub cluster: String = "cluster",
@@ -49,7 +49,7 @@ plugin_config::object! {
     }
 
     /// Where the key of a client is: exactly one of the two.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Sticky {
         /// In a header.
         pub header: Option<String> = "header",
@@ -58,7 +58,7 @@ plugin_config::object! {
     }
 
     /// A cookie (Istio's `HTTPCookie`).
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Cookie {
         /// Its name.
         pub name: String = "name",
@@ -69,7 +69,7 @@ plugin_config::object! {
     }
 
     /// Istio's `consistentHash` keys: exactly one.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct HashKey {
         /// The value of a header.
         pub http_header_name: Option<String> = "httpHeaderName",

@@ -4,11 +4,10 @@ use crate::config::Config;
 use crate::key::{Key, Source, hex};
 use crate::policy::Policy;
 use filter_api::{
-    Action, Captured, Filter, HeaderEdit, HostError, Metric, PolicyId, PolicyTable, Root, Stream, StreamId,
+    Action, Captured, Filter, HeaderEdit, HostError, IdMap, Metric, PolicyId, PolicyTable, Root, Stream, StreamId,
     configure_one, header_name,
 };
 use plugin_config::{At, Faults, Quoted};
-use rustc_hash::FxHashMap;
 use twox_hash::XxHash64;
 
 /// Makes the filter from a plugin configuration.
@@ -28,7 +27,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
         header: header?,
         hash_header: hash_header?,
         table: table?,
-        responses: FxHashMap::default(),
+        responses: IdMap::new(),
         failed: root.counter("outrigger.weighted_shifting.failed"),
     }))
 }
@@ -43,7 +42,7 @@ struct WeightedShifting {
     hash_header: Box<str>,
     table: PolicyTable<Policy>,
     /// What is still to be done to responses.
-    responses: FxHashMap<StreamId, Response>,
+    responses: IdMap<StreamId, Response>,
     failed: Metric,
 }
 
@@ -68,7 +67,7 @@ impl Filter for WeightedShifting {
     }
 
     fn on_response_headers(&mut self, stream: &mut Stream<'_>) {
-        let Some(response) = self.responses.remove(&stream.id()) else {
+        let Some(response) = self.responses.remove(stream.id()) else {
             return;
         };
         let destination =
@@ -87,7 +86,7 @@ impl Filter for WeightedShifting {
     }
 
     fn on_stream_end(&mut self, stream: StreamId, _root: &mut Root<'_>) {
-        self.responses.remove(&stream);
+        self.responses.remove(stream);
     }
 }
 

@@ -5,6 +5,7 @@ mod tour;
 
 use crate::cli::DemoArguments;
 use crate::run;
+use host::telemetry::{LogLevels, LogStyle};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +26,9 @@ pub(crate) fn run(arguments: &DemoArguments) -> ExitCode {
 fn start(arguments: &DemoArguments) -> Result<ExitCode, String> {
     let file = write_snapshot(&arguments.directory, arguments.once)?;
     let services = services::start(!arguments.once)?;
-    let proxy = run::start(&file, arguments.cache.folder()).map_err(|faults| faults.to_string())?;
+    let options = run::options(arguments.cache.folder(), LogStyle::Text, LogLevels::default());
+    let started = options.and_then(|options| run::start(&file, options));
+    let proxy = started.map_err(|faults| faults.to_string())?;
     if arguments.once {
         tour::take(&services)?;
         return Ok(ExitCode::SUCCESS);

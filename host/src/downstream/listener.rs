@@ -1,5 +1,6 @@
 //! A listener on one worker: its socket, and the filter chains that serve what comes on it.
 
+use crate::downstream::admit::{Rejected, Rejection};
 use crate::downstream::connection::{Accepted, serve_connection};
 use crate::downstream::http_manager::HttpManager;
 use crate::downstream::live_chain::LiveChain;
@@ -7,7 +8,9 @@ use crate::downstream::tcp;
 use crate::downstream::tcp_manager::TcpManager;
 use crate::generation::ListenerPlan;
 use crate::overload::Room;
-use crate::worker::{Worker, spawn_guarded};
+use crate::telemetry::ListenerStats;
+use crate::worker::{Workbench, Worker, spawn_guarded};
+use compiler::snapshot::Direction;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::cell::RefCell;
 use std::io;
@@ -45,11 +48,11 @@ pub(crate) enum Manager {
 struct Serving {
     plan: Arc<ListenerPlan>,
     chains: Vec<Served>,
+    stats: ListenerStats,
 }
 
 /// A listener that accepts.
 pub(crate) struct ActiveListener {
-    pub(crate) address: SocketAddr,
     serving: Rc<RefCell<Rc<Serving>>>,
     socket: Rc<TcpListener>,
     accepting: AbortHandle,
@@ -72,7 +75,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 impl ActiveListener {
     /// Starts accepting. `managers`: how each filter chain is served.
     pub(crate) fn start(
-        worker: &Rc<Worker>,
+        workbench: &Workbench,
         socket: std::net::TcpListener,
         plan: Arc<ListenerPlan>,
         managers: Vec<Manager>,
@@ -80,9 +83,10 @@ impl ActiveListener {
         let address = socket.local_addr()?;
         let socket = Rc::new(TcpListener::from_std(socket)?);
         let chains = managers.into_iter().map(Served::new).collect();
-        let serving = Rc::new(RefCell::new(Rc::new(Serving { plan, chains })));
-        let accepting = tokio::task::spawn_local(accept(worker.clone(), socket.clone(), serving.clone()));
-        Ok(Self { address, serving, socket, accepting: accepting.abort_handle() })
+        let stats = ListenerStats::new(&workbench.registry, address);
+        let serving = Rc::new(RefCell::new(Rc::new(Serving { plan, chains, stats })));
+        let accepting = tokio::task::spawn_local(accept(workbench.worker.clone(), socket.clone(), serving.clone()));
+        Ok(Self { serving, socket, accepting: accepting.abort_handle() })
     }
 
     /// Serves what comes from now on by a new configuration; chains that are in both go on, the others drain.
@@ -108,7 +112,13 @@ impl ActiveListener {
         });
         let chains = chains.collect();
         old.chains.iter().zip(kept).filter(|(_, kept)| !kept).for_each(|(served, _)| served.drain());
-        self.serving.replace(Rc::new(Serving { plan, chains }));
+        let stats = old.stats.clone();
+        self.serving.replace(Rc::new(Serving { plan, chains, stats }));
+    }
+
+    /// Whether its traffic is for the workload beside the proxy.
+    pub(crate) fn is_inbound(&self) -> bool {
+        self.serving.borrow().plan.direction == Direction::Inbound
     }
 
     /// Accepts what has been connected already, then no more; connections end with their streams.
@@ -182,7 +192,7 @@ fn admit(worker: &Rc<Worker>, serving: Rc<Serving>, stream: TcpStream, peer: Soc
 }
 
 async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: TcpStream, peer: SocketAddr) {
-    let _connected = worker.connected();
+    let _connected = (worker.connected(), serving.stats.accepted());
     // A socket that cannot be told so is slower, not wrong.
     let _ = stream.set_nodelay(true);
     let Ok(destination) = SockRef::from(&stream)
@@ -194,16 +204,21 @@ async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: Tc
     let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
     let admitted = match serving.plan.chains.admit(stream, peer, destination, id).await {
         Ok(admitted) => admitted,
-        Err(rejected) => {
-            let listener = &serving.plan.name;
-            tracing::info!(%listener, %peer, reason = %rejected, "a connection is closed");
-            return;
-        }
+        Err(rejected) => return tell(&serving.plan.name, peer, &rejected),
     };
     let accepted = Accepted { transport: admitted.transport, properties: Rc::new(admitted.properties) };
     match serving.chains.get(admitted.chain).cloned() {
         Some(Served::Http(chain)) => serve_connection(worker.clone(), chain, accepted).await,
         Some(Served::Tcp(chain)) => tcp::serve(worker.clone(), chain.current(), accepted).await,
         None => {}
+    }
+}
+
+/// Says why a connection is closed before anything has served it. Who says nothing, such as a health check, is no news.
+fn tell(listener: &str, peer: SocketAddr, rejected: &Rejected) {
+    let (flags, details) = (rejected.flags(), rejected.details());
+    match rejected.reason {
+        Rejection::Silent => tracing::debug!(listener, %peer, "a connection is closed: {rejected}"),
+        _ => tracing::warn!(listener, %peer, %flags, details, "a connection is closed: {rejected}"),
     }
 }

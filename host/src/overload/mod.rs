@@ -11,20 +11,22 @@
 //! `overload.maxConnections` are closed as they are accepted.
 
 mod memory;
-mod monitor;
 
-pub(crate) use memory::Memory;
-pub(crate) use monitor::Monitor;
-
+use crate::app::MemoryUse;
 use crate::telemetry::{Counter, Gauge, Registry};
 use compiler::snapshot;
+use memory::Memory;
 use rustix::process::{Resource, getrlimit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The share of memory from which requests are shed, and the one from which connections are.
 const NO_REQUESTS: f64 = 0.90;
 const NO_CONNECTIONS: f64 = 0.95;
+
+/// How often memory is looked at. Three or four files of the kernel are read each time, some 0.1 ms.
+pub(crate) const LOOKED_AT: Duration = Duration::from_millis(250);
 
 /// Connections from clients, where nothing is configured and the limit of file descriptors is no lower.
 const MAX_CONNECTIONS: usize = 20_000;
@@ -61,6 +63,7 @@ pub(crate) struct Overload {
     refused_connections: Counter,
     shed_requests: Counter,
     share: Gauge,
+    memory_use: MemoryUse,
 }
 
 /// A client's connection that counts as long as this lives.
@@ -73,7 +76,8 @@ impl Drop for Room {
 }
 
 impl Overload {
-    pub(crate) fn new(registry: &Registry) -> Arc<Self> {
+    /// `memory_use`: tells the share of memory in use; none: the system is asked.
+    pub(crate) fn new(registry: &Registry, memory_use: Option<MemoryUse>) -> Arc<Self> {
         Arc::new(Self {
             pressure: AtomicU8::new(Pressure::None as u8),
             connections: AtomicUsize::new(0),
@@ -82,6 +86,7 @@ impl Overload {
             refused_connections: registry.counter("outrigger_overload_connections_refused", &[]),
             shed_requests: registry.counter("outrigger_overload_requests_shed", &[]),
             share: registry.gauge("outrigger_overload_memory_percent", &[]),
+            memory_use: memory_use.unwrap_or_else(of_this_process),
         })
     }
 
@@ -91,13 +96,23 @@ impl Overload {
         self.max_memory.store(bounds.max_memory.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// The snapshot's bound on memory.
-    pub(crate) fn max_memory(&self) -> Option<u64> {
-        Some(self.max_memory.load(Ordering::Relaxed)).filter(|bound| *bound > 0)
+    /// Looks at memory, and says what changes. Called every [`LOOKED_AT`], by a thread that no request can keep busy.
+    pub(crate) fn look(&self) {
+        let bound = Some(self.max_memory.load(Ordering::Relaxed)).filter(|bound| *bound > 0);
+        let share = (self.memory_use)(bound);
+        let percent = share * 100.0;
+        match self.observe(share) {
+            None => {}
+            Some(Pressure::None) => tracing::info!("memory is at {percent:.0} %: everybody is served again"),
+            Some(Pressure::Requests) => {
+                tracing::warn!("memory is at {percent:.0} %: new requests are answered with 503")
+            }
+            Some(Pressure::Connections) => tracing::warn!("memory is at {percent:.0} %: no connection is accepted"),
+        }
     }
 
     /// Takes note of the share of memory in use; what has changed, if anything.
-    pub(crate) fn observe(&self, share: f64) -> Option<Pressure> {
+    fn observe(&self, share: f64) -> Option<Pressure> {
         let pressure = Pressure::at(share);
         // Percents; the conversion saturates.
         self.share.set((share.clamp(0.0, 100.0) * 100.0) as u64);
@@ -134,6 +149,11 @@ impl Overload {
     }
 }
 
+fn of_this_process() -> MemoryUse {
+    let memory = Memory::of_this_process();
+    Arc::new(move |bound| memory.share(bound))
+}
+
 /// Half of the file descriptors: each connection may need another to an upstream.
 fn default_connections() -> usize {
     let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
@@ -146,7 +166,7 @@ mod tests {
 
     #[test]
     fn shares_and_what_they_mean() {
-        let overload = Overload::new(&Registry::for_threads(1));
+        let overload = Overload::new(&Registry::for_threads(1), None);
         for (share, requests, connections, changed) in [
             (0.0, false, false, None),
             (0.899, false, false, None),
@@ -164,7 +184,7 @@ mod tests {
 
     #[test]
     fn connections_are_counted_while_they_live() {
-        let overload = Overload::new(&Registry::for_threads(1));
+        let overload = Overload::new(&Registry::for_threads(1), None);
         overload.configure(&snapshot::Overload { max_connections: Some(2), max_memory: None });
         let (first, second) = (overload.let_in(), overload.let_in());
         assert!(first.is_some() && second.is_some() && overload.let_in().is_none());
@@ -175,10 +195,10 @@ mod tests {
 
     #[test]
     fn defaults_leave_room_for_upstreams() {
-        let overload = Overload::new(&Registry::for_threads(1));
+        let overload = Overload::new(&Registry::for_threads(1), None);
         overload.configure(&snapshot::Overload::default());
         let most = overload.max_connections.load(Ordering::Relaxed);
         assert!(most == default_connections() && (1..=MAX_CONNECTIONS).contains(&most));
-        assert_eq!(overload.max_memory(), None);
+        assert_eq!(overload.max_memory.load(Ordering::Relaxed), 0);
     }
 }

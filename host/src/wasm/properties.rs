@@ -33,6 +33,9 @@ pub fn encode_pairs<'l>(pairs: &[(&'l [u8], &'l [u8])]) -> Vec<u8> {
 
 /// Finds a property for the effective context.
 pub(crate) fn find(state: &VmState, path: &[u8]) -> Found {
+    if path.is_empty() {
+        return Found::NotSerializable;
+    }
     let path = path.strip_suffix(&[0]).unwrap_or(path);
     let of_plugin = of_plugin(state, path);
     if let Some(value) = of_plugin {
@@ -62,9 +65,8 @@ fn of_stream(stream: &StreamState, path: &[u8]) -> Found {
     };
     let rest = rest.strip_prefix(&[0]).unwrap_or(rest);
     let value = match root {
-        b"request" | b"filter_state" | b"upstream_filter_state" | b"response" if rest.is_empty() => {
-            return Found::NotSerializable;
-        }
+        b"request" | b"filter_state" | b"response" if rest.is_empty() => return Found::NotSerializable,
+        b"upstream_filter_state" if rest.is_empty() && stream.upstream.is_some() => return Found::NotSerializable,
         b"request" => request(stream, rest),
         b"response" => response(stream, rest),
         b"source" => source(&stream.connection, rest),

@@ -320,7 +320,7 @@ fn state(blueprint: &Blueprint<'_>, number: u64, vm: Weak<Vm>) -> VmState {
         root: None,
         received: None,
         metrics: [Vec::new(), Vec::new(), Vec::new()],
-        next_call: 1,
+        begun: [0; 3],
         settings: settings.clone(),
         services: blueprint.services.clone(),
         shared: blueprint.shared.clone(),

@@ -65,7 +65,8 @@ pub(crate) struct VmState {
     pub(crate) received: Option<Received>,
     /// Metrics by id: classes in the two low bits.
     pub(crate) metrics: [Vec<Metric>; 3],
-    pub(crate) next_call: u32,
+    /// Calls begun so far, by class.
+    pub(crate) begun: [u32; 3],
     pub(crate) settings: Arc<PluginSettings>,
     pub(crate) services: Rc<dyn Services>,
     pub(crate) shared: Arc<SharedState>,

@@ -6,8 +6,9 @@ mod task;
 mod thread;
 mod watch;
 
+pub(crate) use generation::Workbench;
 pub(crate) use task::spawn as spawn_guarded;
-pub(crate) use thread::{Command, PluginReport, Setup, Sockets, WorkerHandle, spawn};
+pub(crate) use thread::{Command, Setup, Sockets, WorkerHandle, spawn};
 pub(crate) use watch::{Watch, Watches, sweep_every};
 
 use crate::overload::Overload;
@@ -47,7 +48,7 @@ impl Worker {
     #[cfg(test)]
     pub(crate) fn new(seed: u64) -> Rc<Self> {
         let registry = Registry::for_threads(1);
-        Self::under(seed, Overload::new(&registry), &registry)
+        Self::under(seed, Overload::new(&registry, None), &registry)
     }
 
     /// A worker of a proxy that is so loaded.

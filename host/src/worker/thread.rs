@@ -1,6 +1,7 @@
 //! The thread of a worker, and what it is told.
 
 use crate::Faults;
+use crate::admin::VmReport;
 use crate::app::GuestLog;
 use crate::downstream::ActiveListener;
 use crate::generation::Generation;
@@ -32,19 +33,14 @@ pub(crate) enum Command {
     /// Forget it.
     Abort(mpsc::Sender<Result<(), Faults>>),
     /// What its plugins are doing.
-    Report(mpsc::Sender<Vec<PluginReport>>),
+    Report(mpsc::Sender<Vec<VmReport>>),
     /// Accept no more; answered when no connection is left, or when the time is over.
-    Drain(Duration, mpsc::Sender<Result<(), Faults>>),
-}
-
-/// How a plugin is doing on one worker.
-#[derive(Clone, Debug)]
-pub(crate) struct PluginReport {
-    pub(crate) worker: usize,
-    pub(crate) plugin: String,
-    pub(crate) running: bool,
-    pub(crate) memory: usize,
-    pub(crate) ended: u64,
+    Drain {
+        /// Only on listeners of inbound traffic.
+        inbound_only: bool,
+        limit: Duration,
+        done: mpsc::Sender<Result<(), Faults>>,
+    },
 }
 
 /// A running worker.
@@ -146,8 +142,9 @@ impl Running {
             Command::Commit(sockets, done) => drop(done.send(self.commit(sockets))),
             Command::Abort(done) => drop(done.send(self.abort())),
             Command::Report(done) => drop(done.send(self.report())),
-            Command::Drain(limit, done) => {
-                self.listeners.drain().for_each(|(_, listener)| listener.drain(&self.workbench.worker));
+            Command::Drain { inbound_only, limit, done } => {
+                let drained = self.listeners.extract_if(|_, listener| !inbound_only || listener.is_inbound());
+                drained.for_each(|(_, listener)| listener.drain(&self.workbench.worker));
                 let worker = self.workbench.worker.clone();
                 tokio::task::spawn_local(async move {
                     let quiet = tokio::time::timeout(limit, worker.quiet()).await;
@@ -182,7 +179,7 @@ impl Running {
             let name = &plan.name;
             if let Some(socket) = sockets.remove(name) {
                 // One whose address has changed: the old socket drains below.
-                match ActiveListener::start(&self.workbench.worker, socket, plan.clone(), managers) {
+                match ActiveListener::start(&self.workbench, socket, plan.clone(), managers) {
                     Ok(listener) => drop(self.listeners.insert(name.clone(), listener)),
                     Err(error) => faults.push(format!("listener {name}: {error}")),
                 }
@@ -196,12 +193,20 @@ impl Running {
         faults.or(())
     }
 
-    fn report(&self) -> Vec<PluginReport> {
+    fn report(&self) -> Vec<VmReport> {
         let plugins = self.serving.iter().flat_map(|serving| serving.plugins());
         let reports = plugins.map(|plugin| {
-            let (running, memory, ended) = plugin.health();
-            let plugin = plugin.settings().name.clone();
-            PluginReport { worker: self.number, plugin, running, memory, ended }
+            let ((running, memory, ended), usage) = (plugin.health(), plugin.usage());
+            VmReport {
+                plugin: plugin.settings().name.clone(),
+                worker: self.number,
+                running,
+                memory,
+                callbacks: usage.calls,
+                callback_time: usage.time,
+                ended,
+                last_end: usage.last_end,
+            }
         });
         reports.collect()
     }

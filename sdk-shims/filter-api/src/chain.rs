@@ -1,9 +1,8 @@
 //! Runs one filter, or several linked into one module, over streams.
 
 use crate::headers::Headers;
-use crate::{Action, CallEvent, CallId, HeaderMap, Host, Root, Stream, StreamId};
+use crate::{Action, CallEvent, CallId, HeaderMap, Host, IdMap, Root, Stream, StreamId};
 use plugin_config::{At, Faults, FromNode};
-use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -55,18 +54,19 @@ pub fn configure_one<C: FromNode>(
     root: &mut Root<'_>,
     build: impl FnOnce(&C, &mut At, &mut Root<'_>) -> Option<Box<dyn Filter>>,
 ) -> Result<Vec<Box<dyn Filter>>, Faults> {
-    let config: C = plugin_config::from_slice(configuration)?;
     let mut at = At::root();
-    match (build(&config, &mut at, root), at.into_faults()) {
-        (Some(filter), faults) if faults.is_empty() => Ok(vec![filter]),
-        (_, faults) => Err(faults),
+    let config: C = plugin_config::read_slice(configuration, &mut at)?;
+    at.start_checks();
+    match build(&config, &mut at, root) {
+        Some(filter) if at.is_good() => Ok(vec![filter]),
+        _ => Err(at.into_faults()),
     }
 }
 
 /// The filters of one plugin, in request order, with the streams they have in hand.
 pub struct Chain {
     filters: Vec<Box<dyn Filter>>,
-    streams: FxHashMap<StreamId, StreamState>,
+    streams: IdMap<StreamId, StreamState>,
     root: RootState,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct StreamState {
 /// What the filters of one plugin share outside streams.
 #[derive(Debug, Default)]
 pub(crate) struct RootState {
-    pub(crate) calls: FxHashMap<CallId, usize>,
+    pub(crate) calls: IdMap<CallId, usize>,
     pub(crate) wakes: Vec<(StreamId, usize)>,
     ticks: Vec<(usize, Duration)>,
     period: Duration,
@@ -115,7 +115,7 @@ impl Chain {
     pub fn configure(configure: Configure, configuration: &[u8], host: &mut dyn Host) -> Result<Self, Faults> {
         let mut root = RootState::default();
         let filters = configure(configuration, &mut Root { host, state: &mut root, filter: 0 })?;
-        Ok(Self { filters, streams: FxHashMap::default(), root })
+        Ok(Self { filters, streams: IdMap::new(), root })
     }
 
     /// The request headers of a new stream arrived.
@@ -139,7 +139,7 @@ impl Chain {
     /// Runs the filters that have not had the request headers yet.
     fn run_request(&mut self, id: StreamId, host: &mut dyn Host) -> Action {
         let Self { filters, streams, root } = self;
-        let Some(state) = streams.get_mut(&id) else {
+        let Some(state) = streams.get_mut(id) else {
             return Action::Continue;
         };
         while let Some(filter) = filters.get_mut(state.reached) {
@@ -162,7 +162,7 @@ impl Chain {
     /// Goes on with the streams that filters woke in the callback just ended.
     fn run_wakes(&mut self, host: &mut dyn Host) {
         while let Some((id, filter)) = self.root.wakes.pop() {
-            let held_there = self.streams.get(&id).is_some_and(|state| state.held && state.reached == filter + 1);
+            let held_there = self.streams.get(id).is_some_and(|state| state.held && state.reached == filter + 1);
             if held_there && host.select_stream(id).is_ok() {
                 self.wake(id, filter, host);
             }
@@ -170,7 +170,7 @@ impl Chain {
     }
 
     fn wake(&mut self, id: StreamId, index: usize, host: &mut dyn Host) {
-        let (Some(state), Some(filter)) = (self.streams.get_mut(&id), self.filters.get_mut(index)) else {
+        let (Some(state), Some(filter)) = (self.streams.get_mut(id), self.filters.get_mut(index)) else {
             return;
         };
         let root = Root { host, state: &mut self.root, filter: index };
@@ -192,7 +192,7 @@ impl Chain {
 
     /// `size` bytes of request body passed by.
     pub fn on_request_body(&mut self, id: StreamId, size: usize, end_of_stream: bool, host: &mut dyn Host) {
-        if let Some(state) = self.streams.get_mut(&id) {
+        if let Some(state) = self.streams.get_mut(id) {
             state.end_of_stream = end_of_stream;
         }
         self.each_reached(id, host, |filter, stream| filter.on_request_body(stream, size));
@@ -210,7 +210,7 @@ impl Chain {
         mut callback: impl FnMut(&mut Box<dyn Filter>, &mut Stream<'_>),
     ) {
         let Self { filters, streams, root } = self;
-        let Some(state) = streams.get_mut(&id) else {
+        let Some(state) = streams.get_mut(id) else {
             return;
         };
         for (index, filter) in filters.iter_mut().enumerate().take(state.reached) {
@@ -222,7 +222,7 @@ impl Chain {
     /// The response headers arrived, or those of a local reply. Filters have their turn in reverse order.
     pub fn on_response_headers(&mut self, id: StreamId, end_of_stream: bool, host: &mut dyn Host) {
         let Self { filters, streams, root } = self;
-        let Some(state) = streams.get_mut(&id) else {
+        let Some(state) = streams.get_mut(id) else {
             return;
         };
         state.end_of_stream = end_of_stream;
@@ -236,7 +236,7 @@ impl Chain {
     /// The stream is over.
     pub fn on_stream_end(&mut self, id: StreamId, host: &mut dyn Host) {
         let Self { filters, streams, root } = self;
-        let Some(state) = streams.remove(&id) else {
+        let Some(state) = streams.remove(id) else {
             return;
         };
         for (index, filter) in filters.iter_mut().enumerate().take(state.reached) {
@@ -258,7 +258,7 @@ impl Chain {
     /// Something became of a call. A call that no filter made, or that has ended, is passed over.
     pub fn on_call(&mut self, call: CallId, event: CallEvent, host: &mut dyn Host) {
         let Self { filters, root, .. } = self;
-        let Some(index) = root.calls.remove(&call) else {
+        let Some(index) = root.calls.remove(call) else {
             return;
         };
         if let Some(filter) = filters.get_mut(index) {

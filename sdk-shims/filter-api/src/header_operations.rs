@@ -7,7 +7,7 @@ use plugin_config::{At, ListMap, Quoted};
 
 plugin_config::object! {
     /// Changes to the headers of one message (Istio's `HeaderOperations`). Remove acts first, then set, then add.
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct HeaderOperationsConfig {
         /// Replaces, or creates: name to format string. An empty value does nothing.
         pub set: ListMap<String> = "set",
@@ -18,7 +18,7 @@ plugin_config::object! {
     }
 
     /// Changes to the headers of requests and responses (Istio's `Headers`).
-    #[derive(Clone, Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct HeadersConfig {
         /// Before a request goes to an upstream. `host` or `:authority` in set or add rewrites the authority.
         pub request: Option<HeaderOperationsConfig> = "request",

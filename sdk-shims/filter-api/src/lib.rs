@@ -18,6 +18,7 @@ mod chain;
 mod format_string;
 mod header_operations;
 mod headers;
+mod id_map;
 mod policy_table;
 mod root;
 mod stream;
@@ -32,6 +33,7 @@ pub use format_string::{CapturedHeaders, FormatPhase, FormatString, ResponseRend
 pub use header_operations::{Captured, HeaderOperations, HeaderOperationsConfig, HeadersConfig, check_authority};
 pub use headers::Headers;
 pub use http_match::header_name;
+pub use id_map::{Id, IdMap};
 pub use policy_table::{PolicyId, PolicyTable, ROUTE_PROPERTY, Rule, destination_port};
 pub use root::Root;
 pub use stream::Stream;

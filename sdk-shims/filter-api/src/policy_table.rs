@@ -2,8 +2,7 @@
 
 use crate::{HostError, Stream};
 use http_match::{HttpMatchRequest, MatchTable, MatchTableBuilder, Request};
-use plugin_config::{At, FromNode, ListMap, Node};
-use rustc_hash::FxHashMap;
+use plugin_config::{At, Field, FromNode, Keys, ListMap, Node, Object, ReadNode, read_object};
 
 /// The property that carries the id of the route `header-rules` chose for a stream.
 pub const ROUTE_PROPERTY: &str = "outrigger.route";
@@ -15,7 +14,7 @@ pub const ROUTE_PROPERTY: &str = "outrigger.route";
 /// - match: [{uri: {prefix: /api}}]
 ///   delay: {fixedDelay: 5s, percentage: {value: 10}}
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(not(target_family = "wasm"), derive(serde::Serialize))]
 pub struct Rule<T> {
     /// Alternatives (Istio's `http[].match`); empty matches every request.
@@ -26,20 +25,21 @@ pub struct Rule<T> {
     pub policy: T,
 }
 
-impl<T: FromNode> FromNode for Rule<T> {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        let Node::Object(fields) = node else {
-            return at.fault(node, "expected an object");
-        };
-        let matches = match node.get("match") {
-            Some(matches) => at.field("match", |at| Option::<Vec<_>>::from_node(matches, at)),
-            None => Some(None),
-        };
-        let policy = Node::Object(fields.iter().filter(|(key, _)| key != "match").cloned().collect());
-        let policy = T::from_node(&policy, at);
-        Some(Self { matches: matches?.unwrap_or_default(), policy: policy? })
+impl<T: Object> Object for Rule<T> {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        let mut fields = self.policy.fields();
+        fields.push(Field::new("match", &mut self.matches));
+        fields
     }
 }
+
+impl<T: Object> ReadNode for Rule<T> {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        read_object(self, node, at);
+    }
+}
+
+impl<T: Object + Default> FromNode for Rule<T> {}
 
 /// Names one policy of a table, for what a filter remembers about a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,14 @@ pub struct PolicyId(u32);
 #[derive(Debug)]
 pub struct PolicyTable<P> {
     policies: Vec<P>,
+    index: Index,
+}
+
+/// Policies by number: first those of rules, then those of routes.
+#[derive(Debug)]
+struct Index {
     rules: MatchTable,
-    routes: FxHashMap<Box<[u8]>, PolicyId>,
+    routes: Keys,
 }
 
 impl<P> PolicyTable<P> {
@@ -63,25 +69,27 @@ impl<P> PolicyTable<P> {
         at: &mut At,
         mut compile: impl FnMut(&T, &mut At) -> Option<P>,
     ) -> Option<Self> {
-        let mut builder = MatchTableBuilder::new();
-        let compiled_rules: Vec<Option<P>> = at.field("rules", |at| {
-            let each = rules.iter().enumerate().map(|(i, rule)| {
+        let mut policies = Vec::with_capacity(rules.len() + routes.len());
+        let mut table = MatchTableBuilder::new();
+        at.field("rules", |at| {
+            for (i, rule) in rules.iter().enumerate() {
                 at.index(i, |at| {
-                    at.field("match", |at| builder.push(&rule.matches, at));
-                    compile(&rule.policy, at)
-                })
-            });
-            each.collect()
+                    at.field("match", |at| table.push(&rule.matches, at));
+                    policies.extend(compile(&rule.policy, at));
+                });
+            }
         });
-        let compiled_routes: Vec<Option<P>> =
-            at.field("routes", |at| routes.iter().map(|(id, policy)| at.key(id, |at| compile(policy, at))).collect());
-        let mut policies: Vec<P> = compiled_rules.into_iter().collect::<Option<_>>()?;
-        let mut by_route = FxHashMap::default();
-        for ((id, _), policy) in routes.iter().zip(compiled_routes) {
-            by_route.insert(id.as_bytes().into(), PolicyId(u32::try_from(policies.len()).ok()?));
-            policies.push(policy?);
-        }
-        Some(Self { policies, rules: builder.build(), routes: by_route })
+        let mut keys = Keys::new();
+        at.field("routes", |at| {
+            for (id, policy) in routes.iter() {
+                // A document has each id once; of a list made otherwise the first counts.
+                if keys.insert(0, id.as_bytes()).1 {
+                    policies.extend(at.key(id, |at| compile(policy, at)));
+                }
+            }
+        });
+        let whole = policies.len() == rules.len() + keys.len();
+        whole.then(|| Self { policies, index: Index { rules: table.build(), routes: keys } })
     }
 
     /// Whether no request can get a policy.
@@ -104,11 +112,17 @@ impl<P> PolicyTable<P> {
     /// # Errors
     /// When the host does not give the stream's headers or properties.
     pub fn find(&self, stream: &mut Stream<'_>) -> Result<Option<(PolicyId, &P)>, HostError> {
-        let id = match self.by_route(stream)? {
-            Some(id) => Some(id),
-            None => self.by_rule(stream)?,
-        };
+        let id = self.index.find(stream)?;
         Ok(id.and_then(|id| Some((id, self.get(id)?))))
+    }
+}
+
+impl Index {
+    fn find(&self, stream: &mut Stream<'_>) -> Result<Option<PolicyId>, HostError> {
+        match self.by_route(stream)? {
+            Some(id) => Ok(Some(id)),
+            None => self.by_rule(stream),
+        }
     }
 
     fn by_route(&self, stream: &mut Stream<'_>) -> Result<Option<PolicyId>, HostError> {
@@ -116,7 +130,8 @@ impl<P> PolicyTable<P> {
             return Ok(None);
         }
         let route = stream.property(&[ROUTE_PROPERTY])?;
-        Ok(route.and_then(|route| self.routes.get(route.as_slice()).copied()))
+        let number = route.and_then(|route| self.routes.find(0, &route));
+        Ok(number.and_then(|number| Some(PolicyId(u32::try_from(self.rules.len()).ok()?.checked_add(number)?))))
     }
 
     fn by_rule(&self, stream: &mut Stream<'_>) -> Result<Option<PolicyId>, HostError> {

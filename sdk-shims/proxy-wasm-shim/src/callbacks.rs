@@ -3,28 +3,30 @@
 use crate::hostcalls::{self, Buffer};
 use crate::logger;
 use crate::wasm_host::WasmHost;
-use filter_api::{Action, CallEvent, CallId, Chain, Configure, StreamId};
-use rustc_hash::FxHashMap;
+use filter_api::{Action, CallEvent, CallId, Chain, Configure, IdMap, StreamId};
 use std::cell::RefCell;
 
 /// What this VM holds: one chain for each plugin that shares it, and whose each stream is.
-#[derive(Default)]
 struct Vm {
     /// One root for each plugin that shares the VM: few, and mostly one. `None`: not configured yet.
     roots: Vec<(u32, Option<Chain>)>,
     first_root: Option<u32>,
     /// Streams of other roots than the first. Most VMs have one root, and then a stream needs no entry.
-    streams: FxHashMap<u32, u32>,
+    streams: IdMap<StreamId, u32>,
 }
 
 thread_local! {
-    static VM: RefCell<Vm> = RefCell::default();
+    static VM: RefCell<Vm> = const { RefCell::new(Vm { roots: Vec::new(), first_root: None, streams: IdMap::new() }) };
 }
 
-/// Runs with the VM's state. A host must not call a module while the module calls it; one that does is answered with
-/// `None` rather than a trap.
-fn with_vm<T>(run: impl FnOnce(&mut Vm) -> T) -> Option<T> {
-    VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| run(&mut vm)))
+/// Runs with the VM's state. A host must not call a module while the module calls it; one that does is passed over
+/// rather than answered with a trap.
+fn with_vm(run: &mut dyn FnMut(&mut Vm)) {
+    VM.with(|vm| {
+        if let Ok(mut vm) = vm.try_borrow_mut() {
+            run(&mut vm);
+        }
+    });
 }
 
 impl Vm {
@@ -34,7 +36,7 @@ impl Vm {
     }
 
     fn of_stream(&mut self, stream: u32) -> Option<&mut Chain> {
-        let root = match self.streams.get(&stream) {
+        let root = match self.streams.get(StreamId(stream)) {
             Some(root) => *root,
             None => self.first_root?,
         };
@@ -65,13 +67,13 @@ pub fn allocate(size: usize) -> *mut u8 {
 
 /// `proxy_on_context_create`
 pub fn context_create(context: u32, parent: u32) {
-    with_vm(|vm| match parent {
+    with_vm(&mut |vm| match parent {
         0 => {
             vm.first_root.get_or_insert(context);
             vm.roots.push((context, None));
         }
         root if vm.first_root != Some(root) => {
-            vm.streams.insert(context, root);
+            vm.streams.insert(StreamId(context), root);
         }
         _ => {}
     });
@@ -92,14 +94,16 @@ pub fn configure(configure: Configure, root: u32, size: usize) -> u32 {
             return u32::from(false);
         }
     };
-    let configured = Chain::configure(configure, &configuration, &mut WasmHost);
-    match configured {
+    match Chain::configure(configure, &configuration, &mut WasmHost) {
         Ok(chain) => {
-            let place = |vm: &mut Vm| {
-                let place = vm.roots.iter_mut().find(|(id, _)| *id == root);
-                place.map(|(_, place)| *place = Some(chain)).is_some()
-            };
-            u32::from(with_vm(place) == Some(true))
+            let (mut chain, mut configured) = (Some(chain), false);
+            with_vm(&mut |vm| {
+                if let Some((_, place)) = vm.roots.iter_mut().find(|(id, _)| *id == root) {
+                    *place = chain.take();
+                    configured = true;
+                }
+            });
+            u32::from(configured)
         }
         Err(faults) => {
             log::error!("the plugin configuration is refused:\n{faults}");
@@ -110,7 +114,7 @@ pub fn configure(configure: Configure, root: u32, size: usize) -> u32 {
 
 /// `proxy_on_delete`: a stream, or a plugin, is over.
 pub fn delete(context: u32) {
-    with_vm(|vm| {
+    with_vm(&mut |vm| {
         if let Some(place) = vm.roots.iter().position(|(id, _)| *id == context) {
             vm.roots.remove(place);
             return;
@@ -118,61 +122,77 @@ pub fn delete(context: u32) {
         if let Some(chain) = vm.of_stream(context) {
             chain.on_stream_end(StreamId(context), &mut WasmHost);
         }
-        vm.streams.remove(&context);
+        vm.streams.remove(StreamId(context));
     });
 }
 
-fn on_stream<T>(context: u32, run: impl FnOnce(&mut Chain, StreamId) -> T) -> Option<T> {
-    with_vm(|vm| vm.of_stream(context).map(|chain| run(chain, StreamId(context)))).flatten()
+fn on_stream(context: u32, run: &mut dyn FnMut(&mut Chain, StreamId)) {
+    with_vm(&mut |vm| {
+        if let Some(chain) = vm.of_stream(context) {
+            run(chain, StreamId(context));
+        }
+    });
 }
 
-fn on_root(root: u32, run: impl FnOnce(&mut Chain)) {
-    with_vm(|vm| vm.root(root).map(run));
+fn on_root(root: u32, run: &mut dyn FnMut(&mut Chain)) {
+    with_vm(&mut |vm| {
+        if let Some(chain) = vm.root(root) {
+            run(chain);
+        }
+    });
 }
 
 /// `proxy_on_request_headers`
 pub fn request_headers(context: u32, end_of_stream: u32) -> u32 {
-    match on_stream(context, |chain, id| chain.on_request_headers(id, end_of_stream != 0, &mut WasmHost)) {
-        Some(Action::Continue) => CONTINUE,
-        // No chain can only mean a host that runs streams of a plugin it never configured: nothing may pass unseen.
-        Some(Action::Pause) | None => PAUSE,
+    // No chain can only mean a host that runs streams of a plugin it never configured: nothing may pass unseen.
+    let mut action = Action::Pause;
+    on_stream(context, &mut |chain, id| {
+        action = chain.on_request_headers(id, end_of_stream != 0, &mut WasmHost);
+    });
+    match action {
+        Action::Continue => CONTINUE,
+        Action::Pause => PAUSE,
     }
 }
 
 /// `proxy_on_request_body`
 pub fn request_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
-    on_stream(context, |chain, id| chain.on_request_body(id, size, end_of_stream != 0, &mut WasmHost));
+    on_stream(context, &mut |chain, id| chain.on_request_body(id, size, end_of_stream != 0, &mut WasmHost));
     CONTINUE
 }
 
 /// `proxy_on_request_trailers`
 pub fn request_trailers(context: u32) -> u32 {
-    on_stream(context, |chain, id| chain.on_request_trailers(id, &mut WasmHost));
+    on_stream(context, &mut |chain, id| chain.on_request_trailers(id, &mut WasmHost));
     CONTINUE
 }
 
 /// `proxy_on_response_headers`
 pub fn response_headers(context: u32, end_of_stream: u32) -> u32 {
-    on_stream(context, |chain, id| chain.on_response_headers(id, end_of_stream != 0, &mut WasmHost));
+    on_stream(context, &mut |chain, id| chain.on_response_headers(id, end_of_stream != 0, &mut WasmHost));
     CONTINUE
 }
 
 /// `proxy_on_tick`
 pub fn tick(root: u32) {
-    on_root(root, |chain| chain.on_tick(&mut WasmHost));
+    on_root(root, &mut |chain| chain.on_tick(&mut WasmHost));
 }
 
 /// `proxy_on_http_call_response`
 pub fn http_call_response(root: u32, call: u32, body_size: usize) {
-    on_root(root, |chain| chain.on_call(CallId::Http(call), CallEvent::HttpResponse { body_size }, &mut WasmHost));
+    on_call(root, CallId::Http(call), CallEvent::HttpResponse { body_size });
 }
 
 /// `proxy_on_grpc_receive`
 pub fn grpc_receive(root: u32, call: u32, size: usize) {
-    on_root(root, |chain| chain.on_call(CallId::Grpc(call), CallEvent::GrpcMessage { size }, &mut WasmHost));
+    on_call(root, CallId::Grpc(call), CallEvent::GrpcMessage { size });
 }
 
 /// `proxy_on_grpc_close`
 pub fn grpc_close(root: u32, call: u32, status: u32) {
-    on_root(root, |chain| chain.on_call(CallId::Grpc(call), CallEvent::GrpcClosed { status }, &mut WasmHost));
+    on_call(root, CallId::Grpc(call), CallEvent::GrpcClosed { status });
+}
+
+fn on_call(root: u32, call: CallId, event: CallEvent) {
+    on_root(root, &mut |chain| chain.on_call(call, event, &mut WasmHost));
 }

@@ -12,6 +12,7 @@ mod callbacks;
 mod header_pairs;
 mod hostcalls;
 mod logger;
+mod memory;
 mod wasm_host;
 
 #[doc(hidden)]

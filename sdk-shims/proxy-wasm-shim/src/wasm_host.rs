@@ -40,6 +40,18 @@ fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).map_or(MOST, |millis| millis.clamp(1, MOST))
 }
 
+/// A property's path, as the ABI has it.
+fn joined(path: &[&str]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    for (i, segment) in path.iter().enumerate() {
+        if i > 0 {
+            out.push(0);
+        }
+        out.extend_from_slice(segment.as_bytes());
+    }
+    out
+}
+
 impl Host for WasmHost {
     fn select_stream(&mut self, stream: StreamId) -> Result<(), HostError> {
         hostcalls::set_effective_context(stream.0)
@@ -76,12 +88,12 @@ impl Host for WasmHost {
     fn property(&mut self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
         match path {
             [name] => hostcalls::property(name.as_bytes()),
-            path => hostcalls::property(path.join("\0").as_bytes()),
+            path => hostcalls::property(&joined(path)),
         }
     }
 
     fn set_property(&mut self, path: &[&str], value: &[u8]) -> Result<(), HostError> {
-        hostcalls::set_property(path.join("\0").as_bytes(), value)
+        hostcalls::set_property(&joined(path), value)
     }
 
     fn send_local_reply(&mut self, reply: &LocalReply) -> Result<(), HostError> {

@@ -1,100 +1,99 @@
 //! Configurations and policies read piece by piece: ten thousand rules need not be there in every form at once.
 
-use super::{Config, Policy, Rule};
-use plugin_config::{At, FieldReader, FromNode, Node};
+use super::{Config, Policy};
+use plugin_config::{At, Field, FromNode, Node, Object, ReadNode, read_fields, read_object};
 
-/// Hands each item of the list at a field to `read`, at its place. False after a fault.
-fn each_of(
-    node: &Node<'_>,
-    name: &'static str,
-    at: &mut At,
-    read: &mut dyn FnMut(usize, &Node<'_>, &mut At) -> bool,
-) -> bool {
+/// A field that is read by itself.
+struct Later;
+
+impl ReadNode for Later {
+    fn read_node(&mut self, _node: &Node<'_>, _at: &mut At) {}
+}
+
+/// Hands each item of the list at a field to `read`, at its place.
+fn each_of(node: &Node<'_>, name: &'static str, at: &mut At, read: &mut dyn FnMut(usize, &Node<'_>, &mut At)) {
     at.field(name, |at| match node.get(name) {
-        None | Some(Node::Null) => true,
+        None | Some(Node::Null) => {}
         Some(Node::List(items)) => {
-            let mut good = true;
             for (i, item) in items.iter().enumerate() {
-                good &= at.index(i, |at| read(i, item, at));
+                at.index(i, |at| read(i, item, at));
             }
-            good
         }
-        Some(other) => at.fault::<()>(other, "expected a list").is_some(),
-    })
+        Some(other) => at.refuse(other, "expected a list"),
+    });
 }
 
 impl Config {
-    /// Reads everything but the policies, then hands each of these to `policy`. The second value: whether there was no
-    /// fault.
+    fn fields_with<'s>(&'s mut self, policies: Option<&'s mut dyn ReadNode>) -> Vec<Field<'s>> {
+        vec![
+            Field::optional("workload", &mut self.workload),
+            Field::optional("policies", policies.unwrap_or(&mut self.policies)),
+            Field::optional("providers", &mut self.providers),
+            Field::optional("multipleProviders", &mut self.multiple_providers),
+            Field::optional("hostProperties", &mut self.host_properties),
+            Field::optional("peerAddressProperty", &mut self.peer_address_property),
+            Field::optional("logDenials", &mut self.log_denials),
+        ]
+    }
+
+    /// Reads everything but the policies, then hands each of these to `policy`.
     pub(crate) fn read(
         node: &Node<'_>,
         at: &mut At,
-        policy: &mut dyn FnMut(&Config, usize, &Node<'_>, &mut At) -> bool,
-    ) -> Option<(Self, bool)> {
-        const FIELDS: [&str; 7] = [
-            "workload",
-            "policies",
-            "providers",
-            "multipleProviders",
-            "hostProperties",
-            "peerAddressProperty",
-            "logDenials",
-        ];
-        let mut fields = FieldReader::start(node, &FIELDS, at)?;
+        policy: &mut dyn FnMut(&Config, usize, &Node<'_>, &mut At),
+    ) -> Self {
         let mut config = Self::default();
-        let mut good = fields.read_into("workload", &mut config.workload, at);
-        good &= fields.read_into("providers", &mut config.providers, at);
-        good &= fields.read_into("multipleProviders", &mut config.multiple_providers, at);
-        good &= fields.read_into("hostProperties", &mut config.host_properties, at);
-        good &= fields.read_into("peerAddressProperty", &mut config.peer_address_property, at);
-        good &= fields.read_into("logDenials", &mut config.log_denials, at);
-        good &= each_of(node, "policies", at, &mut |i, node, at| policy(&config, i, node, at));
-        Some((config, good))
+        read_fields(&mut config.fields_with(Some(&mut Later)), node, at);
+        each_of(node, "policies", at, &mut |i, node, at| policy(&config, i, node, at));
+        config
     }
 }
 
-impl FromNode for Config {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        let mut policies = Vec::new();
-        let (config, good) = Self::read(node, at, &mut |_, _, node, at| {
-            let policy = Policy::from_node(node, at);
-            let good = policy.is_some();
-            policies.extend(policy);
-            good
-        })?;
-        good.then_some(Self { policies, ..config })
+impl Object for Config {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        self.fields_with(None)
     }
 }
+
+impl ReadNode for Config {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        read_object(self, node, at);
+    }
+}
+
+impl FromNode for Config {}
 
 impl Policy {
-    /// Reads everything but the rules, then hands each of these to `rule`. The second value: whether there was no
-    /// fault.
-    pub(crate) fn read(
-        node: &Node<'_>,
-        at: &mut At,
-        rule: &mut dyn FnMut(&Policy, usize, &Node<'_>, &mut At) -> bool,
-    ) -> Option<(Self, bool)> {
-        let mut fields = FieldReader::start(node, &["name", "namespace", "action", "dryRun", "provider", "rules"], at)?;
+    fn fields_with<'s>(&'s mut self, rules: Option<&'s mut dyn ReadNode>) -> Vec<Field<'s>> {
+        vec![
+            Field::optional("name", &mut self.name),
+            Field::optional("namespace", &mut self.namespace),
+            Field::optional("action", &mut self.action),
+            Field::optional("dryRun", &mut self.dry_run),
+            Field::optional("provider", &mut self.provider),
+            Field::optional("rules", rules.unwrap_or(&mut self.rules)),
+        ]
+    }
+
+    /// Reads everything but the rules, then hands each of these to `rule`.
+    pub(crate) fn read(node: &Node<'_>, at: &mut At, rule: &mut dyn FnMut(&Policy, usize, &Node<'_>, &mut At)) -> Self {
         let mut policy = Self::default();
-        let mut good = fields.read_into("name", &mut policy.name, at);
-        good &= fields.read_into("namespace", &mut policy.namespace, at);
-        good &= fields.read_into("action", &mut policy.action, at);
-        good &= fields.read_into("dryRun", &mut policy.dry_run, at);
-        good &= fields.read_into("provider", &mut policy.provider, at);
-        good &= each_of(node, "rules", at, &mut |i, node, at| rule(&policy, i, node, at));
-        Some((policy, good))
+        read_fields(&mut policy.fields_with(Some(&mut Later)), node, at);
+        each_of(node, "rules", at, &mut |i, node, at| rule(&policy, i, node, at));
+        policy
     }
 }
 
-impl FromNode for Policy {
-    fn from_node(node: &Node<'_>, at: &mut At) -> Option<Self> {
-        let mut rules = Vec::new();
-        let (policy, good) = Self::read(node, at, &mut |_, _, node, at| {
-            let rule = Rule::from_node(node, at);
-            let good = rule.is_some();
-            rules.extend(rule);
-            good
-        })?;
-        good.then_some(Self { rules, ..policy })
+impl Object for Policy {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        self.fields_with(None)
     }
 }
+
+impl ReadNode for Policy {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        read_object(self, node, at);
+    }
+}
+
+impl FromNode for Policy {}

@@ -153,7 +153,7 @@ fn added(http: &HttpProvider, at: &mut At) -> Option<Vec<(String, String)>> {
     for (name, value) in http.include_additional_headers_in_check.iter() {
         if name.is_empty() || name.starts_with(':') || name.contains(|c: char| c.is_ascii_whitespace()) {
             at.field("includeAdditionalHeadersInCheck", |at| {
-                at.key(name, |at| at.fault::<()>(quoted(value), "expected a header name as key"));
+                at.key(name, |at| at.refuse(quoted(value), "expected a header name as key"));
             });
         } else {
             added.push((name.to_ascii_lowercase(), value.to_owned()));

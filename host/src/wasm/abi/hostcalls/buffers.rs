@@ -2,7 +2,8 @@
 
 use crate::wasm::abi::memory::{Env, Out, answer, copy, give, slice, split, write_u32};
 use crate::wasm::abi::status::{Answer, Buffer, Status};
-use crate::wasm::stream_context::{Access, Direction};
+use crate::wasm::body_buffer::BodyBuffer;
+use crate::wasm::stream_context::{Access, Direction, Slot};
 use crate::wasm::vm_state::{Received, Stage, VmState};
 use wasmtime::Linker;
 
@@ -15,7 +16,7 @@ pub(super) fn link(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Which body of a stream a buffer is.
+/// Which body of a stream a buffer is, if it is one.
 fn direction(buffer: Buffer) -> Option<Direction> {
     match buffer {
         Buffer::RequestBody | Buffer::DownstreamData => Some(Direction::Request),
@@ -24,16 +25,25 @@ fn direction(buffer: Buffer) -> Option<Direction> {
     }
 }
 
-/// The size of a buffer. Bodies that are not there are empty.
-fn size(state: &VmState, buffer: Buffer) -> Result<usize, Status> {
-    if let Some(direction) = direction(buffer) {
-        return Ok(state.on_slot(|slot| body(slot, direction).map_or(0, |body| body.len())).unwrap_or(0));
-    }
-    bytes(state, buffer).map(<[u8]>::len)
+/// The body that a buffer is, in the hands of the effective stream: HTTP streams have no data of TCP connections, nor
+/// the other way round.
+fn on_body<R>(state: &VmState, buffer: Buffer, look: impl FnOnce(&mut Slot, usize) -> R) -> Option<R> {
+    let tcp = matches!(buffer, Buffer::DownstreamData | Buffer::UpstreamData);
+    let direction = direction(buffer)?;
+    let of_stream = state.on_stream(|stream, slot| {
+        let slot = stream.slots.get_mut(slot).filter(|_| stream.protocol.is_empty() == tcp)?;
+        Some(look(slot, direction as usize))
+    });
+    of_stream.flatten()
 }
 
-fn body(slot: &mut crate::wasm::Slot, direction: Direction) -> Option<&mut crate::wasm::BodyBuffer> {
-    slot.bodies.get_mut(direction as usize)
+/// The size of a buffer. Bodies that are not there are empty.
+fn size(state: &VmState, buffer: Buffer) -> Result<usize, Status> {
+    if direction(buffer).is_none() {
+        return bytes(state, buffer).map(<[u8]>::len);
+    }
+    let size = on_body(state, buffer, |slot, direction| slot.bodies.get(direction).map_or(0, BodyBuffer::len));
+    Ok(size.unwrap_or(0))
 }
 
 /// A buffer that is one piece.
@@ -61,8 +71,10 @@ fn get_bytes(mut env: Env<'_>, buffer: u32, start: u32, length: u32, out: u32, o
     let start = start as usize;
     let given = whole.saturating_sub(start).min(length as usize);
     give(&mut env, Out { pointer: out, length: out_size }, given, |state, place| {
-        if let Some(direction) = direction(buffer) {
-            return state.on_slot(|slot| body(slot, direction).map(|body| _ = body.read(start, place)))?;
+        if direction(buffer).is_some() {
+            let read =
+                |slot: &mut Slot, direction: usize| slot.bodies.get(direction).map(|body| body.read(start, place));
+            return on_body(state, buffer, read).flatten().map(|_| ());
         }
         copy(bytes(state, buffer).ok()?.get(start..)?.get(..place.len())?, place)
     })
@@ -96,10 +108,10 @@ fn set_bytes(mut env: Env<'_>, buffer: u32, start: u32, length: u32, data: u32, 
             return Ok(if missing { Status::NotFound } else { Status::BadArgument });
         };
         let limit = state.limits.body;
-        let edited = state.on_slot(|slot| {
-            let needed = if direction == Direction::Request { Access::REQUEST_BODY } else { Access::RESPONSE_BODY };
+        let needed = if direction == Direction::Request { Access::REQUEST_BODY } else { Access::RESPONSE_BODY };
+        let edited = on_body(state, buffer, |slot, direction| {
             let allowed = slot.access.has(needed);
-            let Some(body) = slot.bodies.get_mut(direction as usize).filter(|_| allowed) else {
+            let Some(body) = slot.bodies.get_mut(direction).filter(|_| allowed) else {
                 return Status::BadArgument;
             };
             let (start, length) = (start as usize, length as usize);
@@ -114,7 +126,7 @@ fn set_bytes(mut env: Env<'_>, buffer: u32, start: u32, length: u32, data: u32, 
                 0 => body.replace_prefix(length.min(body.len()), data),
                 _ => body.push(bytes::Bytes::copy_from_slice(data)),
             }
-            if let Some(edited) = slot.body_edited.get_mut(direction as usize) {
+            if let Some(edited) = slot.body_edited.get_mut(direction) {
                 *edited = true;
             }
             Status::Ok

@@ -148,10 +148,11 @@ async fn tell(vm: Weak<Vm>, root: Weak<RootContext>, id: u32, mut events: Unboun
         let (Some(vm), Some(context)) = (vm.upgrade(), root.upgrade()) else { return };
         let last = matches!(event, GrpcEvent::Closed(..));
         let Some(event) = (if streaming { Some(event) } else { of_call(event, &mut message) }) else { continue };
-        // No callback comes after the last: from here on the guest's id is unknown.
-        let _ended = if last { context.calls.borrow_mut().remove(&id) } else { None };
-        if deliver(&vm, &context, id, event).is_err() || last {
-            return;
+        let delivered = deliver(&vm, &context, id, event);
+        if delivered.is_err() || last {
+            // Known to the guest until it has been told of its end.
+            let ended = context.calls.borrow_mut().remove(&id);
+            return drop(ended);
         }
     }
 }

@@ -98,8 +98,10 @@ pub(super) fn begin<F: Future<Output = ()> + 'static>(
     if counted == Some(false) || root.calls.borrow().len() >= limits.calls {
         return Err(Status::InternalFailure);
     }
-    let id = state.next_call.checked_mul(4).ok_or(Status::InternalFailure)? | class;
-    state.next_call += 1;
+    let begun = state.begun.get_mut(class as usize).ok_or(Status::InternalFailure)?;
+    let number = begun.checked_add(1).ok_or(Status::InternalFailure)?;
+    let id = number.checked_mul(4).ok_or(Status::InternalFailure)? | class;
+    *begun = number;
     let task = task(state, id, state.vm.clone(), Rc::downgrade(&root));
     let task = tokio::task::spawn_local(task).abort_handle();
     let stream = state.stream.as_ref().map(|context| (Rc::downgrade(&context.stream), context.slot));
@@ -116,8 +118,6 @@ fn complete_call(vm: &Weak<Vm>, root: &Weak<RootContext>, id: u32, response: Htt
     }
     let count = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     let sizes = (count(response.headers.len()), count(response.body.len()), count(response.trailers.len()));
-    let status = response.headers.get(":status").and_then(|status| str::from_utf8(status).ok()?.parse().ok());
-    *root.last_status.borrow_mut() = (status.unwrap_or(0), Vec::new());
     // A guest that traps here has ended, and its streams have been told.
     let _ = vm.deliver(root.id, Received::Http(response), |store, callbacks| match &callbacks.http_call_response {
         Some(call) => call.call(store, (root.id, id, sizes.0, sizes.1, sizes.2)),

@@ -25,7 +25,7 @@ fn define(mut env: Env<'_>, kind: u32, name: u32, name_size: u32, out: u32) -> A
             return Ok(Status::BadArgument);
         };
         let valid = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
-        if kind > 2 || name.len() > MAX_NAME || !name.chars().all(valid) {
+        if kind > 2 || !(1..=MAX_NAME).contains(&name.len()) || !name.chars().all(valid) {
             return Ok(Status::BadArgument);
         }
         if !count_definition(state) {
@@ -111,7 +111,7 @@ fn record(mut env: Env<'_>, id: u32, value: u64) -> Answer {
                 histogram.record(value);
                 Status::Ok
             }
-            Err(status) => status,
+            Err(_) => Status::NotFound,
         })
     })
 }
