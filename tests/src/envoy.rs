@@ -2,9 +2,12 @@
 
 use crate::case_file::{Located, Request};
 use crate::client::Client;
+use crate::engine::Observed;
+use crate::fake_upstream::Answers;
 use crate::live::{LiveProxy, Surroundings, wait_until};
 use crate::{envoy_bootstrap, tools};
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,6 +39,39 @@ impl Envoy {
         let process = Process::start(&bootstrap.to_string())?;
         let ports = process.ports()?;
         Ok(Self { process, ports, surroundings })
+    }
+
+    /// Starts one from a bootstrap that is made for the ports of these clusters. Listeners have port 0: Envoy chooses.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn launch(
+        clusters: BTreeSet<String>,
+        bootstrap: impl FnOnce(&BTreeMap<String, u16>) -> Result<Value, String>,
+    ) -> Result<Self, String> {
+        let surroundings = Surroundings::of_clusters(clusters)?;
+        let process = Process::start(&bootstrap(surroundings.upstream.ports())?.to_string())?;
+        let ports = process.ports()?;
+        Ok(Self { process, ports, surroundings })
+    }
+
+    /// Sends a request to a listener: what the client saw. Clusters answer as `answers` says.
+    ///
+    /// # Errors
+    /// When there is no such listener.
+    pub fn request(&mut self, listener: &str, request: &Request, answers: Answers) -> Result<Observed, String> {
+        let port = *self.ports.get(listener).ok_or_else(|| format!("there is no listener {listener}"))?;
+        Ok(self.surroundings.request(port, request, answers))
+    }
+
+    /// The log, as soon as `complete` finds it so, or after a few seconds.
+    pub fn log(&self, complete: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        wait_until(Duration::from_secs(5), || {
+            lines = self.process.log_since(0);
+            complete(&lines)
+        });
+        lines
     }
 
     /// Everything that is not as a case expects.

@@ -20,11 +20,13 @@ pub fn bootstrap(cases: &[&Located], clusters: &BTreeMap<String, (u16, bool)>) -
     }))
 }
 
-fn address(port: u16) -> Value {
+/// A port of the loopback address.
+pub fn address(port: u16) -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
 }
 
-fn cluster(name: &str, port: u16, http2: bool) -> Value {
+/// A cluster of one endpoint on the loopback address.
+pub fn cluster(name: &str, port: u16, http2: bool) -> Value {
     let mut cluster = json!({
         "name": name,
         "type": "STATIC",

@@ -1,11 +1,11 @@
 //! Cases over sockets: what is the same for every proxy that runs as itself. Clients connect to it, upstreams stand
 //! behind it, time is real.
 
-use crate::case_file::{Located, Request};
+use crate::case_file::{Answer, Located, Request};
 use crate::certs;
 use crate::client::{Client, Tls, unanswered};
 use crate::engine::{Observed, Outcome};
-use crate::fake_upstream::FakeUpstream;
+use crate::fake_upstream::{Answers, FakeUpstream};
 use crate::native;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -41,9 +41,16 @@ impl Surroundings {
     /// # Errors
     /// When a port or a thread is not to be had.
     pub fn start(cases: &[&Located]) -> Result<Self, String> {
+        Self::of_clusters(cases.iter().flat_map(|case| clusters(case)).collect())
+    }
+
+    /// Starts an upstream for each cluster.
+    ///
+    /// # Errors
+    /// When a port or a thread is not to be had.
+    pub fn of_clusters(all: BTreeSet<String>) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        let all: BTreeSet<String> = cases.iter().flat_map(|case| clusters(case)).collect();
         let upstream = runtime.block_on(FakeUpstream::start(all)).map_err(|error| error.to_string())?;
         Ok(Self { runtime, upstream, marks: 0 })
     }
@@ -52,6 +59,13 @@ impl Surroundings {
     pub fn clusters(&self, cases: &[&Located]) -> BTreeMap<String, (u16, bool)> {
         let grpc: BTreeSet<&String> = cases.iter().flat_map(|located| grpc_clusters(located)).collect();
         self.upstream.ports().iter().map(|(name, port)| (name.clone(), (*port, grpc.contains(name)))).collect()
+    }
+
+    /// Sends a request to a port: what the client saw. Clusters answer as `answers` says.
+    pub fn request(&mut self, port: u16, request: &Request, answers: Answers) -> Observed {
+        self.upstream.answer(answers, Answer::default());
+        self.marks += 1;
+        self.runtime.block_on(exchange(&mut None, port, None, request, &format!("c{}", self.marks)))
     }
 
     /// Everything that is not as a case expects of a proxy that serves it at a port.

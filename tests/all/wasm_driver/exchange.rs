@@ -67,6 +67,12 @@ impl Request {
         request.header("content-length", length.to_string().as_bytes())
     }
 
+    /// To another path.
+    pub(crate) fn path(mut self, path: &str) -> Self {
+        self.headers.replace_at(1, path.as_bytes());
+        self
+    }
+
     /// With a further header.
     pub(crate) fn header(mut self, name: &str, value: &[u8]) -> Self {
         self.headers.add(name, value);
@@ -255,6 +261,7 @@ impl Exchange {
         if let Some(answer) = self.answer.take() {
             self.response = parts(answer.body, answer.trailers);
             let mut state = self.filtered.stream().state.borrow_mut();
+            (state.cluster, state.attempts) = ("upstream".to_owned(), 1);
             (state.response, state.details) = (answer.headers, "via_upstream".to_owned());
             drop(state);
             self.filtered.headers(Direction::Response, self.response.is_empty());
@@ -348,6 +355,7 @@ impl Exchange {
         assert!(cut || response.whole, "a response without an end");
         let status = response.headers.get(":status").and_then(|status| str::from_utf8(status).ok()?.parse().ok());
         let details = self.filtered.stream().state.borrow().details.clone();
+        self.filtered.stream().state.borrow_mut().duration = Some(began.elapsed());
         let upstream = self.routed.then(|| self.upstream.read_request());
         self.filtered.finish();
         Outcome { status: status.unwrap_or(0), response, cut, details, upstream, held: began.elapsed() }

@@ -27,8 +27,6 @@ pub(crate) struct Recorded {
     pub(crate) level: Cell<LogLevel>,
     pub(crate) lines: RefCell<Vec<(LogLevel, String, String)>>,
     clusters: RefCell<HashMap<String, Answered>>,
-    /// What gRPC calls bring.
-    pub(crate) grpc: RefCell<Vec<GrpcEvent>>,
     pub(crate) calls: RefCell<Vec<HttpCall>>,
     pub(crate) messages: Rc<RefCell<Vec<(Bytes, bool)>>>,
     in_flight: Rc<Cell<usize>>,
@@ -47,8 +45,11 @@ impl Recorded {
             random: Cell::default(),
             level: Cell::new(LogLevel::Trace),
             lines: RefCell::default(),
-            clusters: RefCell::new(HashMap::from([("other".to_owned(), answer)])),
-            grpc: RefCell::default(),
+            clusters: RefCell::new(HashMap::from([
+                ("other".to_owned(), answer),
+                ("grpc".to_owned(), Answered::Never),
+                ("broken".to_owned(), Answered::Never),
+            ])),
             calls: RefCell::default(),
             messages: Rc::default(),
             in_flight: Rc::default(),
@@ -81,6 +82,20 @@ impl Recorded {
     /// Takes the lines that were logged.
     pub(crate) fn take_lines(&self) -> Vec<String> {
         self.lines.take().into_iter().map(|(_, _, line)| line).collect()
+    }
+}
+
+fn grpc_events(cluster: &str) -> Vec<GrpcEvent> {
+    let list = |pairs: &[(&str, &str)]| -> HeaderList { pairs.iter().copied().collect() };
+    match cluster {
+        "grpc" => vec![
+            GrpcEvent::InitialMetadata(list(&[("content-type", "application/grpc")])),
+            GrpcEvent::Message(Bytes::from_static(&[1, 2])),
+            GrpcEvent::TrailingMetadata(list(&[("grpc-status", "0")])),
+            GrpcEvent::Closed(0, Vec::new()),
+        ],
+        "broken" => vec![GrpcEvent::Closed(5, b"not found".to_vec())],
+        _ => Vec::new(),
     }
 }
 
@@ -141,13 +156,18 @@ impl Services for Recorded {
         })
     }
 
-    fn grpc_call(&self, _: GrpcCall, mut messages: UnboundedReceiver<(Bytes, bool)>) -> UnboundedReceiver<GrpcEvent> {
+    /// The cluster `grpc` answers with two bytes, `broken` says that there is no such thing, others say nothing.
+    fn grpc_call(
+        &self,
+        call: GrpcCall,
+        mut messages: UnboundedReceiver<(Bytes, bool)>,
+    ) -> UnboundedReceiver<GrpcEvent> {
         let (events, told) = unbounded_channel();
-        let (script, sent) = (self.grpc.take(), self.messages.clone());
+        let sent = self.messages.clone();
         let guard = InFlight::begin(&self.in_flight);
         tokio::task::spawn_local(async move {
             let _guard = guard;
-            for event in script {
+            for event in grpc_events(&call.cluster) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 if events.send(event).is_err() {
                     return;

@@ -3,19 +3,20 @@
 
 use std::alloc::{Layout, alloc};
 
-/// Declares the imports, and a way to call one by its name with whatever numbers.
-macro_rules! hostcalls {
-    ($($(#[$version:meta])* $name:ident($($parameter:ident: $kind:ty),*);)*) => {
-        #[link(wasm_import_module = "env")]
+/// Declares the imports of a module, and a way to call one by its name with whatever numbers.
+macro_rules! imports {
+    ($module:literal $names:ident $call:ident;
+     $($(#[$version:meta])* $name:ident($($parameter:ident: $kind:ty),*);)*) => {
+        #[link(wasm_import_module = $module)]
         unsafe extern "C" {
             $($(#[$version])* pub safe fn $name($($parameter: $kind),*) -> u32;)*
         }
 
         /// The names of all.
-        pub const HOSTCALLS: &[&str] = &[$($(#[$version])* stringify!($name)),*];
+        pub const $names: &[&str] = &[$($(#[$version])* stringify!($name)),*];
 
-        /// Calls one. Missing numbers are 0; `None` where there is no such hostcall in this version.
-        pub fn call(name: &str, numbers: &[u64]) -> Option<u32> {
+        /// Calls one. Missing numbers are 0; `None` where there is no such function in this version.
+        pub fn $call(name: &str, numbers: &[u64]) -> Option<u32> {
             let mut numbers = numbers.iter().copied().chain(std::iter::repeat(0));
             let mut next = || numbers.next().unwrap_or_default();
             match name {
@@ -26,7 +27,8 @@ macro_rules! hostcalls {
     };
 }
 
-hostcalls! {
+imports! {
+    "env" HOSTCALLS call;
     proxy_log(level: u32, message: u32, size: u32);
     #[cfg(abi_0_2_1)]
     proxy_get_log_level(level: u32);
@@ -81,6 +83,36 @@ hostcalls! {
     proxy_record_metric(metric: u32, value: u64);
     proxy_get_metric(metric: u32, value: u32);
     proxy_call_foreign_function(name: u32, name_size: u32, arguments: u32, arguments_size: u32, value: u32, size: u32);
+}
+
+imports! {
+    "wasi_snapshot_preview1" WASI call_wasi;
+    args_get(pointers: u32, texts: u32);
+    args_sizes_get(count: u32, size: u32);
+    clock_res_get(clock: u32, out: u32);
+    clock_time_get(clock: u32, precision: u64, out: u32);
+    environ_get(pointers: u32, texts: u32);
+    environ_sizes_get(count: u32, size: u32);
+    fd_advise(fd: u32, offset: u64, size: u64, advice: u32);
+    fd_close(fd: u32);
+    fd_fdstat_get(fd: u32, out: u32);
+    fd_fdstat_set_flags(fd: u32, flags: u32);
+    fd_filestat_get(fd: u32, out: u32);
+    fd_prestat_dir_name(fd: u32, path: u32, size: u32);
+    fd_prestat_get(fd: u32, out: u32);
+    fd_read(fd: u32, vectors: u32, count: u32, out: u32);
+    fd_readdir(fd: u32, place: u32, size: u32, cookie: u64, out: u32);
+    fd_seek(fd: u32, offset: u64, whence: u32, out: u32);
+    fd_tell(fd: u32, out: u32);
+    fd_write(fd: u32, vectors: u32, count: u32, out: u32);
+    path_filestat_get(fd: u32, flags: u32, path: u32, size: u32, out: u32);
+    path_open(fd: u32, dirflags: u32, path: u32, size: u32, flags: u32, rights: u64, inheriting: u64, fdflags: u32,
+        out: u32);
+    path_unlink_file(fd: u32, path: u32, size: u32);
+    poll_oneoff(subscriptions: u32, events: u32, count: u32, out: u32);
+    random_get(out: u32, size: u32);
+    sched_yield();
+    sock_send(fd: u32, vectors: u32, count: u32, flags: u32, out: u32);
 }
 
 /// Says which version the module speaks: only the name of the export counts.

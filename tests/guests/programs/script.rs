@@ -1,6 +1,6 @@
 //! ABI: every version. Makes the hostcalls that the VM configuration lists, and logs what each answered.
 //!
-//! A line is a number, a callback (`request_body#2`: its second call), a hostcall, its parameters: numbers; `'text` and
+//! A line is a number, a callback (`request_body#2`: its second call), a hostcall, its parameters: numbers; `'text`, `#hex` and
 //! `~size` (pointer and length of the text, of so many bytes), `{name=value,…}` (of pairs), `>` (two places for bytes to
 //! be handed over), `>>` (for pairs), `>4` and `>8` (a place for a number; `>4=name` keeps it), `$name` (what was kept),
 //! `@` (the context). Instead of a hostcall: `return` and the action, `numbers` for the callback's own parameters,
@@ -43,6 +43,7 @@ fn call(name: &str, words: &[&str], context: u32) -> String {
         let out = place.as_mut_ptr() as u32;
         let bytes = match word.as_bytes() {
             [b'\'', text @ ..] => plain(text),
+            [b'#', digits @ ..] => digits.chunks(2).map(byte).collect(),
             [b'~', size @ ..] => vec![b'x'; number(size) as usize],
             [b'{', list @ .., b'}'] => pairs(list),
             [b'>'] | [b'>', b'>'] => {
@@ -101,6 +102,11 @@ fn number(text: &[u8]) -> i64 {
     let text = str::from_utf8(text).unwrap_or_default();
     let hexadecimal = text.strip_prefix("0x").and_then(|digits| i64::from_str_radix(digits, 16).ok());
     hexadecimal.or_else(|| text.parse().ok()).unwrap_or(0)
+}
+
+/// A byte of two hexadecimal digits.
+fn byte(digits: &[u8]) -> u8 {
+    str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or(0)
 }
 
 fn plain(text: &[u8]) -> Vec<u8> {

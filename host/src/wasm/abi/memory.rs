@@ -52,6 +52,12 @@ pub(crate) fn slice_mut(memory: &mut [u8], start: u32, length: u32) -> Result<&m
     start.checked_add(length).and_then(|end| memory.get_mut(start..end)).ok_or(OutOfBounds)
 }
 
+/// Whether there is a place for a number of four bytes (or eight): looked at before anything is done whose result goes
+/// there.
+pub(crate) fn place(memory: &[u8], at: u32, size: u32) -> Result<(), OutOfBounds> {
+    slice(memory, at, size).map(|_| ())
+}
+
 /// Writes a number at a place the guest named.
 pub(crate) fn write_u32(memory: &mut [u8], at: u32, number: u32) -> Result<(), OutOfBounds> {
     slice_mut(memory, at, 4).map(|place| place.copy_from_slice(&number.to_le_bytes()))
@@ -76,10 +82,10 @@ impl Out {
         write_u32(memory, self.length, length)
     }
 
-    /// Whether both places are in memory: known before anything is allocated.
-    fn check(self, memory: &mut [u8]) -> Result<(), OutOfBounds> {
-        slice(memory, self.pointer, 4)?;
-        slice(memory, self.length, 4).map(|_| ())
+    /// Whether both places are in memory: known before anything is allocated, or taken out of a queue.
+    pub(crate) fn check(self, memory: &[u8]) -> Result<(), OutOfBounds> {
+        place(memory, self.pointer, 4)?;
+        place(memory, self.length, 4)
     }
 }
 

@@ -2,7 +2,7 @@
 //! files and no sockets. Every name is defined, since a missing import keeps a module from loading.
 
 use crate::wasm::abi::hostcalls::system::log_line;
-use crate::wasm::abi::memory::{Env, OutOfBounds, slice, slice_mut, split_early, write_u32, write_u64};
+use crate::wasm::abi::memory::{Env, OutOfBounds, place, slice, slice_mut, split_early, write_u32, write_u64};
 use crate::wasm::services::LogLevel;
 use crate::wasm::vm_state::VmState;
 use std::time::UNIX_EPOCH;
@@ -39,8 +39,9 @@ pub(crate) fn link(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             .func_wrap(module, "environ_get", environ_get)?
             .func_wrap(module, "args_sizes_get", |env: Env<'_>, count: u32, size: u32| {
                 looked(env, |memory, _| {
-                    write_u32(memory, count, 0)?;
-                    write_u32(memory, size, 0)
+                    place(memory, count, 4)?;
+                    write_u32(memory, size, 0)?;
+                    write_u32(memory, count, 0)
                 })
             })?
             .func_wrap(module, "args_get", |_: u32, _: u32| SUCCESS)?
@@ -175,8 +176,9 @@ fn environ_sizes_get(env: Env<'_>, count: u32, size: u32) -> Errno {
     looked(env, |memory, state| {
         let variables = &state.settings.environment;
         let bytes: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        write_u32(memory, count, u32::try_from(variables.len()).unwrap_or(0))?;
-        write_u32(memory, size, u32::try_from(bytes).unwrap_or(0))
+        place(memory, count, 4)?;
+        write_u32(memory, size, u32::try_from(bytes).unwrap_or(0))?;
+        write_u32(memory, count, u32::try_from(variables.len()).unwrap_or(0))
     })
 }
 
@@ -185,8 +187,9 @@ fn environ_get(env: Env<'_>, mut pointers: u32, mut texts: u32) -> Errno {
         for (name, value) in &state.settings.environment {
             let text = [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat();
             let size = u32::try_from(text.len()).map_err(|_| OutOfBounds)?;
-            write_u32(memory, pointers, texts)?;
+            place(memory, pointers, 4)?;
             slice_mut(memory, texts, size)?.copy_from_slice(&text);
+            write_u32(memory, pointers, texts)?;
             pointers = pointers.checked_add(4).ok_or(OutOfBounds)?;
             texts = texts.checked_add(size).ok_or(OutOfBounds)?;
         }

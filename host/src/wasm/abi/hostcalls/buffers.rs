@@ -1,6 +1,6 @@
 //! Buffers: bodies, data of TCP connections, configurations, what calls brought.
 
-use crate::wasm::abi::memory::{Env, Out, answer, copy, give, slice, split, write_u32};
+use crate::wasm::abi::memory::{Env, Out, answer, copy, give, place, slice, split, write_u32};
 use crate::wasm::abi::status::{Answer, Buffer, Status};
 use crate::wasm::body_buffer::BodyBuffer;
 use crate::wasm::stream_context::{Access, Direction, Slot};
@@ -89,8 +89,9 @@ fn get_status(mut env: Env<'_>, buffer: u32, length: u32, flags: u32) -> Answer 
             Ok(size) => size,
             Err(status) => return Ok(status),
         };
-        write_u32(memory, length, u32::try_from(size).unwrap_or(u32::MAX))?;
+        place(memory, length, 4)?;
         write_u32(memory, flags, 0)?;
+        write_u32(memory, length, u32::try_from(size).unwrap_or(u32::MAX))?;
         Ok(Status::Ok)
     })
 }

@@ -1,4 +1,7 @@
-//! Foreign functions: what Envoy offers beside the ABI, by name.
+//! Foreign functions: what Envoy offers beside the ABI, by name. Its expressions (`expr_create` and the like) are not
+//! here: a guest is told so, and the Common Expression Language would be as large as all the rest.
+
+mod signatures;
 
 use crate::wasm::abi::hostcalls::properties;
 use crate::wasm::abi::memory::{Env, Out, give_bytes, slice, split};
@@ -49,6 +52,8 @@ fn call(mut env: Env<'_>, name: u32, name_size: u32, arguments: u32, size: u32, 
         }
         b"declare_property" => declare_property(state, arguments),
         b"set_envoy_filter_state" => set_filter_state(state, arguments),
+        b"verify_signature" => signatures::verify(arguments),
+        b"sign" => signatures::sign(arguments),
         _ => return Ok(Status::NotFound.into()),
     };
     let (status, value) = match result {

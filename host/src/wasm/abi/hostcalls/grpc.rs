@@ -2,7 +2,7 @@
 
 use crate::wasm::abi::header_pairs;
 use crate::wasm::abi::hostcalls::http_call::{begin, refuse};
-use crate::wasm::abi::memory::{Env, Looked, answer, slice, write_u32};
+use crate::wasm::abi::memory::{Env, Looked, answer, place, slice, write_u32};
 use crate::wasm::abi::status::{Answer, Map, Status};
 use crate::wasm::root_context::RootContext;
 use crate::wasm::services::{GrpcCall, GrpcEvent};
@@ -97,6 +97,7 @@ fn start(
     message: Option<Bytes>,
     out: u32,
 ) -> Looked {
+    place(memory, out, 4)?;
     let [cluster, service, method] = texts.map(|(start, size)| slice(memory, start, size));
     let (cluster, service, method) = (cluster?, str::from_utf8(service?), str::from_utf8(method?));
     let metadata = header_pairs::decode(slice(memory, metadata.0, metadata.1)?);

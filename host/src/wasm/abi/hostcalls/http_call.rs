@@ -1,7 +1,7 @@
 //! Requests that a guest sends by itself.
 
 use crate::wasm::abi::header_pairs;
-use crate::wasm::abi::memory::{Env, OutOfBounds, answer, slice, write_u32};
+use crate::wasm::abi::memory::{Env, OutOfBounds, answer, place, slice, write_u32};
 use crate::wasm::abi::status::{Answer, Status};
 use crate::wasm::root_context::{Call, RootContext};
 use crate::wasm::services::{HttpCall, HttpCallResponse};
@@ -35,6 +35,7 @@ fn http_call(
     out: u32,
 ) -> Answer {
     answer(&mut env, |memory, state| {
+        place(memory, out, 4)?;
         let cluster = str::from_utf8(slice(memory, cluster, cluster_size)?);
         let headers = header_pairs::decode(slice(memory, headers, headers_size)?);
         let body = slice(memory, body, body_size)?;

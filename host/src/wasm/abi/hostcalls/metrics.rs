@@ -1,6 +1,6 @@
 //! Metrics. An id names a class in its two low bits: 0 counter, 1 gauge, 2 histogram.
 
-use crate::wasm::abi::memory::{Env, answer, slice, write_u32, write_u64};
+use crate::wasm::abi::memory::{Env, answer, place, slice, write_u32, write_u64};
 use crate::wasm::abi::status::{Answer, Status};
 use crate::wasm::root_context::Metric;
 use crate::wasm::services::LogLevel;
@@ -21,6 +21,7 @@ pub(super) fn link(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 
 fn define(mut env: Env<'_>, kind: u32, name: u32, name_size: u32, out: u32) -> Answer {
     answer(&mut env, |memory, state| {
+        place(memory, out, 4)?;
         let Ok(name) = str::from_utf8(slice(memory, name, name_size)?) else {
             return Ok(Status::BadArgument);
         };

@@ -1,6 +1,6 @@
 //! Shared data and queues.
 
-use crate::wasm::abi::memory::{Env, Out, answer, give_bytes, slice, split, write_u32};
+use crate::wasm::abi::memory::{Env, Out, answer, give_bytes, place, slice, split, write_u32};
 use crate::wasm::abi::status::{Answer, Status};
 use crate::wasm::shared_state::QueueReady;
 use crate::wasm::vm_state::VmState;
@@ -25,10 +25,11 @@ fn get_shared_data(mut env: Env<'_>, key: u32, key_size: u32, value: u32, value_
     let Some((found, number)) = state.shared.get(state.settings.vm_id.as_bytes(), key) else {
         return Ok(Status::NotFound.into());
     };
-    if write_u32(memory, cas, number).is_err() {
+    let out = Out { pointer: value, length: value_size };
+    if out.check(memory).is_err() || write_u32(memory, cas, number).is_err() {
         return Ok(Status::InvalidMemoryAccess.into());
     }
-    give_bytes(&mut env, Out { pointer: value, length: value_size }, &found)
+    give_bytes(&mut env, out, &found)
 }
 
 fn set_shared_data(mut env: Env<'_>, key: u32, key_size: u32, value: u32, value_size: u32, cas: u32) -> Answer {
@@ -40,6 +41,7 @@ fn set_shared_data(mut env: Env<'_>, key: u32, key_size: u32, value: u32, value_
 
 fn register(mut env: Env<'_>, name: u32, name_size: u32, out: u32) -> Answer {
     answer(&mut env, |memory, state| {
+        place(memory, out, 4)?;
         let name = slice(memory, name, name_size)?;
         let root = state.root.as_ref().map_or(0, |root| root.id);
         let owner = QueueReady { vm: state.number, root, queue: 0 };
@@ -70,9 +72,13 @@ fn enqueue(mut env: Env<'_>, id: u32, item: u32, item_size: u32) -> Answer {
 }
 
 fn dequeue(mut env: Env<'_>, id: u32, item: u32, item_size: u32) -> Answer {
-    let (_, state) = split(&mut env)?;
+    let (memory, state) = split(&mut env)?;
+    let out = Out { pointer: item, length: item_size };
+    if out.check(memory).is_err() {
+        return Ok(Status::InvalidMemoryAccess.into());
+    }
     match state.shared.dequeue(id) {
-        Ok(bytes) => give_bytes(&mut env, Out { pointer: item, length: item_size }, &bytes),
+        Ok(bytes) => give_bytes(&mut env, out, &bytes),
         Err(status) => Ok(status.into()),
     }
 }

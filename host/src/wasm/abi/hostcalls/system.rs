@@ -105,8 +105,9 @@ fn proxy_get_status(mut env: Env<'_>, code: u32, text: u32, size: u32) -> Answer
         let status = root.last_status.borrow();
         (status.0, status.1.len())
     });
-    if write_u32(memory, code, number).is_err() {
+    let out = Out { pointer: text, length: size };
+    if out.check(memory).is_err() || write_u32(memory, code, number).is_err() {
         return Ok(Status::InvalidMemoryAccess.into());
     }
-    give(&mut env, Out { pointer: text, length: size }, length, |_, place| copy(&root?.last_status.borrow().1, place))
+    give(&mut env, out, length, |_, place| copy(&root?.last_status.borrow().1, place))
 }
