@@ -190,6 +190,7 @@ fn plugin(plugin: &Plugin, name: &str) -> Value {
         "module": plugin.module,
         "rootId": name,
         "vmId": plugin.module,
+        "limits": {"body": 8 << 20},
         "configuration": plugin.configuration,
     })
 }

@@ -126,21 +126,21 @@ fn listener(config: &snapshot::Listener, modules: &Modules, faults: &mut Faults)
 }
 
 fn chain_plan(chain: &snapshot::FilterChain, modules: &Modules, place: &str, faults: &mut Faults) -> ChainPlan {
-    let (filter, plugins) = match &chain.network_filter {
+    let (filter, plugins, headers) = match &chain.network_filter {
         NetworkFilter::HttpConnectionManager(manager) => {
             let own = HttpConnectionManager { plugins: Vec::new(), ..HttpConnectionManager::clone(manager) };
-            (FilterPlan::Http(Arc::new(own)), &manager.plugins)
+            (FilterPlan::Http(Arc::new(own)), &manager.plugins, Some(&manager.limits))
         }
         NetworkFilter::TcpProxy(proxy) => {
             let own = TcpProxy { plugins: Vec::new(), ..proxy.clone() };
-            (FilterPlan::Tcp(Arc::new(own)), &proxy.plugins)
+            (FilterPlan::Tcp(Arc::new(own)), &proxy.plugins, None)
         }
     };
     ChainPlan {
         filter_chain_match: chain.filter_chain_match.clone(),
         terminates_tls: chain.transport_socket.is_some(),
         filter,
-        plugins: plugins::plans(plugins, modules, place, faults),
+        plugins: plugins::plans(plugins, headers, modules, place, faults),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Faults;
 use crate::wasm::{self, Limits, PluginSettings, WasmEngine, WasmModule};
-use compiler::snapshot::{self, Module};
+use compiler::snapshot::{self, HttpLimits, Module};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -76,8 +76,11 @@ fn bytes(module: &Module) -> Result<Cow<'static, [u8]>, String> {
 }
 
 /// The plans of a chain's plugins; what is wrong with them is added to the faults.
+///
+/// `headers`: what clients of the chain may send, where it is HTTP; a plugin may write twice as much.
 pub(super) fn plans(
     plugins: &[snapshot::Plugin],
+    headers: Option<&HttpLimits>,
     modules: &Modules,
     place: &str,
     faults: &mut Faults,
@@ -85,14 +88,16 @@ pub(super) fn plans(
     let mut plans = Vec::with_capacity(plugins.len());
     for plugin in plugins {
         match modules.get(&plugin.module) {
-            Some(module) => plans.push(PluginPlan { settings: Arc::new(settings(plugin)), module: module.clone() }),
+            Some(module) => {
+                plans.push(PluginPlan { settings: Arc::new(settings(plugin, headers)), module: module.clone() })
+            }
             None => faults.push(format!("{place} plugin {} module: no usable module {:?}", plugin.name, plugin.module)),
         }
     }
     plans
 }
 
-fn settings(plugin: &snapshot::Plugin) -> PluginSettings {
+fn settings(plugin: &snapshot::Plugin, headers: Option<&HttpLimits>) -> PluginSettings {
     PluginSettings {
         name: plugin.name.clone(),
         root_id: plugin.root_id.clone(),
@@ -105,7 +110,7 @@ fn settings(plugin: &snapshot::Plugin) -> PluginSettings {
         },
         environment: plugin.environment.clone(),
         allowed: plugin.allowed_capabilities.iter().cloned().collect(),
-        limits: limits(&plugin.limits),
+        limits: limits(&plugin.limits, headers),
         allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
         vm_per_request: plugin.vm_per_request,
     }
@@ -119,8 +124,12 @@ fn configuration(value: &serde_json::Value) -> Vec<u8> {
     }
 }
 
-fn limits(own: &snapshot::PluginLimits) -> Limits {
+fn limits(own: &snapshot::PluginLimits, headers: Option<&HttpLimits>) -> Limits {
     let mut limits = Limits::default();
+    if let Some(headers) = headers {
+        limits.header_bytes = headers.header_bytes.saturating_mul(2);
+        limits.header_fields = headers.header_fields.saturating_mul(2);
+    }
     limits.memory = own.memory.unwrap_or(limits.memory);
     limits.body = own.body.unwrap_or(limits.body);
     limits.pause = own.pause.map_or(limits.pause, |pause| pause.0);
