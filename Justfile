@@ -28,7 +28,12 @@ envoy:
 
 # Sizes, instructions per request, time per callback, cost in stock Envoy.
 bench-filters *args:
-    cargo bench -p outrigger-benches {{args}}
+    cargo bench -p outrigger-benches --bench filters {{args}}
+
+# Our proxy beside stock Envoy, haproxy and nginx: `just bench http1 paced rounds=9`, or everything without words.
+bench *args:
+    cargo build --release -p outrigger
+    cargo bench -p outrigger-benches --bench proxies -- {{args}}
 
 # Each fuzz target for ten seconds (needs a nightly toolchain and cargo-fuzz).
 fuzz-smoke:

@@ -4,13 +4,16 @@
 //! per request in wasmtime, and CPU per request in stock Envoy beside five trivial filters made with the Rust SDK.
 
 use outrigger_benches::configurations::{INDEXED, LINEAR, Shape, combined, six_filters};
-use outrigger_benches::envoy_load::{Envoy, Upstream};
+use outrigger_benches::figures::Figure;
 use outrigger_benches::guest::Guest;
-use outrigger_tests::{optimised, tools};
-use serde_json::Value;
+use outrigger_benches::proxies::{Filters, Kind, Listener, Plugin, Setup, Surroundings, module_cache};
+use outrigger_benches::rounds::{self, Contestant, Saturated};
+use outrigger_benches::sdk;
+use outrigger_benches::tls::Certificates;
+use outrigger_benches::upstream::Upstream;
+use outrigger_tests::optimised;
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -147,78 +150,53 @@ const ROUNDS: usize = 7;
 fn envoy() -> Outcome {
     let directory = tempdir()?;
     let upstream = Upstream::start()?;
-    let binary = tools::envoy()?;
-    let baseline = sdk_baseline()?;
-    let paths: Vec<(PathBuf, Value)> = six_filters()
-        .into_iter()
-        .map(|(name, value)| Ok((optimised::path(name)?, value)))
-        .collect::<Result<_, Box<dyn Error>>>()?;
-    let six: Vec<(&Path, Value)> = paths.iter().map(|(path, value)| (path.as_path(), value.clone())).collect();
-    let traffic = optimised::path("traffic")?;
-    let setups: [(&str, Vec<(&Path, Value)>); 4] = [
+    let certificates = Certificates::make(&directory)?;
+    let (port, module_cache) = (upstream.port, module_cache());
+    let surroundings =
+        Surroundings { upstream: port, directory: &directory, certificates: &certificates, module_cache };
+    let trivial = Plugin { module: sdk::build("sdk-baseline")?, configuration: serde_json::json!({}) };
+    let six = six_filters().into_iter().map(|(name, configuration)| {
+        let module = optimised::path(name)?;
+        Ok::<_, String>(Plugin { module, configuration })
+    });
+    let six: Vec<Plugin> = six.collect::<Result<_, _>>()?;
+    let traffic = Plugin { module: optimised::path("traffic")?, configuration: combined() };
+    let contestants = [
         ("no filter", vec![]),
-        ("five trivial SDK filters", vec![(baseline.as_path(), serde_json::json!({})); 5]),
+        ("five trivial SDK filters", vec![trivial; 5]),
         ("our six, chained", six),
-        ("our six, one module", vec![(traffic.as_path(), combined())]),
+        ("our six, one module", vec![traffic]),
     ];
-    let mut proxies = Vec::new();
-    for (_, filters) in &setups {
-        let proxy = Envoy::start(&binary, filters, upstream.port, &directory)?;
-        proxy.cpu_per_request(2_000)?;
-        proxies.push(proxy);
+    let contestants = contestants.map(|(name, plugins)| {
+        let filters = if plugins.is_empty() { Filters::None } else { Filters::Wasm(plugins) };
+        Contestant { name, setup: Setup { kind: Kind::Envoy, filters, listener: Listener::HTTP1 } }
+    });
+    let mut running = rounds::start(&contestants, 16, &surroundings)?;
+    for running in running.iter_mut().flatten() {
+        rounds::saturated(running, 2_000)?;
     }
-    let mut rounds: Vec<Vec<Duration>> = Vec::new();
-    for round in 0..ROUNDS {
-        let mut costs = vec![Duration::ZERO; proxies.len()];
-        let order: Vec<usize> =
-            if round % 2 == 0 { (0..proxies.len()).collect() } else { (0..proxies.len()).rev().collect() };
-        for i in order {
-            costs[i] = proxies[i].cpu_per_request(REQUESTS)?;
-        }
-        rounds.push(costs);
-    }
-    report(&setups.map(|(name, _)| name), &rounds);
+    let measured = rounds::measure(&contestants, &mut running, ROUNDS, |running| rounds::saturated(running, REQUESTS))?;
+    report(&measured.rows().filter_map(|(_, name, rounds)| Some((name, rounds?))).collect::<Vec<_>>());
     Ok(())
 }
 
-fn report(names: &[&str], rounds: &[Vec<Duration>]) {
+fn report(rows: &[(&str, &[Saturated])]) {
     println!("CPU µs per request, {ROUNDS} interleaved rounds of {REQUESTS} requests; added = over no filter;");
     println!("ratio = added ÷ added by five trivial SDK filters, median (min–max) of the rounds.\n");
     println!("| Envoy with | CPU µs | added µs | ratio |\n|---|---|---|---|");
-    for (i, name) in names.iter().enumerate() {
-        let micros = |round: &Vec<Duration>| round[i].as_secs_f64() * 1e6;
-        let added = |round: &Vec<Duration>| micros(round) - round[0].as_secs_f64() * 1e6;
-        let ratio = |round: &Vec<Duration>| added(round) / ((round[1].as_secs_f64() - round[0].as_secs_f64()) * 1e6);
-        let (cpu, more, share) = (spread(rounds, micros), spread(rounds, added), spread(rounds, ratio));
-        println!("| {name} | {:.1} | {:.1} | {:.2} ({:.2}–{:.2}) |", cpu.1, more.1, share.1, share.0, share.2);
+    let [(_, plain), (_, trivial), ..] = rows else { return };
+    for (name, rounds) in rows {
+        let added = |round: usize| rounds[round].cpu - plain[round].cpu;
+        let ratio = |round: usize| added(round) / (trivial[round].cpu - plain[round].cpu);
+        let median = |figure: &dyn Fn(usize) -> f64| {
+            Figure::of((0..rounds.len()).map(figure)).map_or_else(String::new, |figure| figure.to_string())
+        };
+        println!("| {name} | {} | {} | {} |", median(&|round| rounds[round].cpu), median(&added), median(&ratio));
     }
-}
-
-/// Minimum, median and maximum of a figure over the rounds.
-fn spread(rounds: &[Vec<Duration>], figure: impl Fn(&Vec<Duration>) -> f64) -> (f64, f64, f64) {
-    let mut values: Vec<f64> = rounds.iter().map(figure).collect();
-    values.sort_by(f64::total_cmp);
-    (values[0], values[values.len() / 2], values[values.len() - 1])
 }
 
 fn tempdir() -> std::io::Result<PathBuf> {
     let directory = std::env::temp_dir().join(format!("outrigger-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
     Ok(directory)
-}
-
-/// Builds the SDK filter that ours are measured against.
-fn sdk_baseline() -> Result<PathBuf, Box<dyn Error>> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk-baseline");
-    let target = tools::directory().join("sdk-baseline");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--profile", "module", "--target", "wasm32-wasip1", "--manifest-path"])
-        .arg(manifest.join("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(&target)
-        .status()?;
-    if !status.success() {
-        return Err("the SDK baseline does not build".into());
-    }
-    Ok(target.join("wasm32-wasip1/module/sdk_baseline.wasm"))
 }

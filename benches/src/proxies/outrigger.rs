@@ -1,0 +1,67 @@
+//! Our proxy's snapshot.
+
+use crate::proxies::{Filters, Plugin, Setup, StartError, Surroundings, write};
+use outrigger_tests::tools;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The binary as released: `cargo build --release -p outrigger` makes it.
+///
+/// # Errors
+/// When it has not been built.
+pub fn binary() -> Result<PathBuf, String> {
+    let file = tools::target_directory().join("release/outrigger");
+    if file.is_file() { Ok(file) } else { Err(format!("{} is missing: `just bench` builds it", file.display())) }
+}
+
+/// Where compiled modules are kept from run to run.
+pub fn module_cache() -> PathBuf {
+    tools::target_directory().join("bench-modules-compiled")
+}
+
+pub(super) fn command(setup: &Setup, port: u16, surroundings: &Surroundings<'_>) -> Result<Command, StartError> {
+    let snapshot = snapshot(setup, port, surroundings);
+    let file = write(surroundings, &format!("outrigger-{port}.json"), &snapshot.to_string())?;
+    let mut command = Command::new(binary().map_err(StartError::Failed)?);
+    command.args(["run", "--snapshot"]).arg(file).arg("--module-cache").arg(&surroundings.module_cache);
+    Ok(command)
+}
+
+fn snapshot(setup: &Setup, port: u16, surroundings: &Surroundings<'_>) -> Value {
+    let plugins: &[Plugin] = match &setup.filters {
+        Filters::Wasm(plugins) => plugins,
+        Filters::None | Filters::Native { .. } => &[],
+    };
+    let name = |module: &Path| module.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let modules = plugins.iter().map(|plugin| (name(&plugin.module), json!({"file": plugin.module})));
+    let mut chain = json!({"networkFilter": {"httpConnectionManager": {
+        "destination": {"clusterHeader": {"name": "x-outrigger-cluster", "default": "upstream"}},
+        "plugins": plugins.iter().enumerate().map(|(i, plugin)| json!({
+            "name": format!("plugin{i}"),
+            "module": name(&plugin.module),
+            // A VM each, as separate plugins have.
+            "vmId": format!("vm{i}"),
+            "configuration": plugin.configuration,
+        })).collect::<Vec<_>>(),
+    }}});
+    if setup.listener.tls {
+        let certificates = surroundings.certificates;
+        chain["transportSocket"] = json!({
+            "certificates": [{
+                "certificateChain": {"file": certificates.certificate},
+                "privateKey": {"file": certificates.key},
+            }],
+            "trustedCa": {"file": certificates.authority},
+            "requireClientCertificate": true,
+        });
+    }
+    let cluster =
+        |name| json!({"name": name, "endpoints": [{"address": format!("127.0.0.1:{}", surroundings.upstream)}]});
+    json!({
+        "workers": 1,
+        "listeners": [{"name": "bench", "address": format!("127.0.0.1:{port}"), "filterChains": [chain]}],
+        "clusters": [cluster("upstream"), cluster("upstream2")],
+        "modules": modules.collect::<Map<_, _>>(),
+    })
+}
