@@ -135,9 +135,8 @@ async fn drain(proxy: &Arc<Proxy>, terminate: &mut Signal, interrupt: &mut Signa
     let draining = proxy.clone();
     let drained = tokio::task::spawn_blocking(move || draining.drain());
     tokio::select! {
-        drained = drained => match drained {
-            Ok(Err(cut)) => eprintln!("outrigger: {cut}"),
-            Ok(Ok(())) | Err(_) => {}
+        drained = drained => if let Ok(Err(cut)) = drained {
+            eprintln!("outrigger: {cut}");
         },
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

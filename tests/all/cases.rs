@@ -62,7 +62,9 @@ impl Engine for Host {
 }
 
 /// Groups of cases by what they must agree on: the filter, and the clusters that are missing.
-struct Groups<E>(Arc<Mutex<BTreeMap<String, Arc<Mutex<Group<E>>>>>>);
+struct Groups<E>(Arc<Mutex<ByKey<E>>>);
+
+type ByKey<E> = BTreeMap<String, Arc<Mutex<Group<E>>>>;
 
 /// The cases that share a proxy.
 struct Group<E> {

@@ -148,6 +148,7 @@ struct Served {
     draining: bool,
 }
 
+#[expect(clippy::large_enum_variant, reason = "never kept: taken apart where it is returned")]
 enum Next {
     Stream(Request, SendResponse<Bytes>),
     /// A stream has ended.

@@ -40,8 +40,8 @@ pub(crate) enum Served {
 
 /// A new way to serve a filter chain.
 pub(crate) enum Manager {
-    Http(HttpManager),
-    Tcp(TcpManager),
+    Http(Box<HttpManager>),
+    Tcp(Box<TcpManager>),
 }
 
 /// A listener of one configuration on this worker.
@@ -137,16 +137,16 @@ impl ActiveListener {
 impl Served {
     fn new(manager: Manager) -> Self {
         match manager {
-            Manager::Http(manager) => Self::Http(LiveChain::new(manager)),
-            Manager::Tcp(manager) => Self::Tcp(LiveChain::new(manager)),
+            Manager::Http(manager) => Self::Http(LiveChain::new(*manager)),
+            Manager::Tcp(manager) => Self::Tcp(LiveChain::new(*manager)),
         }
     }
 
     /// Changes what serves it; gives the manager back that is of another kind.
     fn replace(&self, manager: Manager) -> Result<(), Manager> {
         match (self, manager) {
-            (Self::Http(chain), Manager::Http(manager)) => chain.replace(manager),
-            (Self::Tcp(chain), Manager::Tcp(manager)) => chain.replace(manager),
+            (Self::Http(chain), Manager::Http(manager)) => chain.replace(*manager),
+            (Self::Tcp(chain), Manager::Tcp(manager)) => chain.replace(*manager),
             (_, manager) => return Err(manager),
         }
         Ok(())

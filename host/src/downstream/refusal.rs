@@ -73,8 +73,8 @@ mod tests {
     #[test]
     fn by_what_the_client_speaks() {
         let worker = Worker::new(1);
-        let cases: [(&[(&str, &str)], &str, &str, usize); 3] = [
-            (&[(":method", "GET")], "503", "10", 10),
+        let cases = [
+            (&[(":method", "GET")][..], "503", "10", 10),
             (&[(":method", "HEAD")], "503", "10", 0),
             (&[(":method", "POST"), ("content-type", "application/grpc+proto")], "200", "", 0),
         ];

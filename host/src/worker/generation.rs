@@ -118,12 +118,14 @@ fn manager(
                 requests: RequestMetrics::new(registry.clone(), reporter),
                 access_log: logger(&config.access_log)?,
             };
-            Manager::Http(HttpManager::new(config.clone(), listener.direction, filters, clusters, telemetry))
+            let manager = HttpManager::new(config.clone(), listener.direction, filters, clusters, telemetry);
+            Manager::Http(Box::new(manager))
         }
         FilterPlan::Tcp(config) => {
             let metrics = TcpMetrics::new(registry.clone(), reporter);
             let telemetry = TcpTelemetry { metrics, access_log: logger(&config.access_log)? };
-            Manager::Tcp(TcpManager::new(config.clone(), listener.direction, filters, clusters, telemetry))
+            let manager = TcpManager::new(config.clone(), listener.direction, filters, clusters, telemetry);
+            Manager::Tcp(Box::new(manager))
         }
     })
 }
