@@ -21,7 +21,7 @@ pub(super) fn random_hostcalls() {
     outcome.unwrap_or_else(|error| panic!("{error}"));
     // Calls that all fail would show nothing.
     let succeeded = succeeded.into_inner();
-    assert!(succeeded.len() > 200, "only these ever succeeded: {succeeded:?}");
+    assert!(succeeded.len() >= 20, "only these ever succeeded: {succeeded:?}");
 }
 
 /// Serves a stream with everything in it, and whatever the guest has made wait.
