@@ -138,9 +138,20 @@ impl Domains {
 /// The name in an authority: what stands before the last colon, unless that is one of an IPv6 literal's, whose bracket
 /// closes behind it. What follows the colon need not be a number, as in Envoy.
 fn without_port(authority: &[u8]) -> &[u8] {
-    let end = authority.iter().rposition(|&byte| byte == b':' || byte == b']');
-    match end.and_then(|end| authority.split_at_checked(end)) {
-        Some((name, [b':', ..])) => name,
-        _ => authority,
+    split_port(authority).map_or(authority, |(name, _)| name)
+}
+
+/// The port that an authority names, if it names one.
+pub fn port_of(authority: &[u8]) -> Option<u16> {
+    let (_, port) = split_port(authority)?;
+    let digits = std::str::from_utf8(port).ok().filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
+}
+
+fn split_port(authority: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = authority.iter().rposition(|&byte| byte == b':' || byte == b']')?;
+    match authority.split_at_checked(end)? {
+        (name, [b':', port @ ..]) => Some((name, port)),
+        _ => None,
     }
 }

@@ -22,7 +22,7 @@ mod source;
 mod string;
 
 pub use address::{AddressBlocks, parse_peer_address};
-pub use authority::{AuthorityTable, AuthorityTableBuilder};
+pub use authority::{AuthorityTable, AuthorityTableBuilder, port_of};
 pub use candidate_index::{CandidateIndex, CandidateIndexBuilder, Key, Term};
 pub use format_text::{FormatCommand, FormatFault, FormatPiece, HeaderSelector, header_name, read_format};
 pub use header_list::{Entry, HeaderList};

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::route::{Route, RouteTable, VirtualHost};
 use crate::rule::{Rule, RuleTable};
 use filter_api::header_name;
-use http_match::{Found, Request};
+use http_match::{Found, Request, port_of};
 use plugin_config::{At, Quoted};
 
 /// Carries the chosen cluster to the proxy's `cluster_header` route, unless the configuration names another.
@@ -19,6 +19,7 @@ pub struct Compiled {
     pub(crate) operations: OperationsTable,
     pub(crate) cluster_header: String,
     pub(crate) strip: bool,
+    explicit_ports: Box<[u16]>,
     /// The response operations that every stream gets, when that is all there is to do.
     pub(crate) constant: Option<Vec<OperationsId>>,
 }
@@ -49,7 +50,15 @@ impl Compiled {
         let (rules, routes) = (rules?, routes?);
         let chooses_cluster = rules.rules.iter().any(|rule| rule.cluster.is_some());
         let strip = config.strip_control_headers.unwrap_or(!routes.is_empty() || chooses_cluster);
-        let mut compiled = Self { rules, routes, operations, cluster_header: cluster_header?, strip, constant: None };
+        let mut compiled = Self {
+            rules,
+            routes,
+            operations,
+            cluster_header: cluster_header?,
+            strip,
+            explicit_ports: config.explicit_ports.as_slice().into(),
+            constant: None,
+        };
         compiled.constant = compiled.constant_response();
         Some(compiled)
     }
@@ -71,11 +80,17 @@ impl Compiled {
 
     /// Where a request belongs, as the rules left it.
     pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
-        match self.routes.find(request.authority) {
+        match self.routes.find(request.authority, request.port) {
             _ if self.routes.is_empty() => Decision::Unrouted,
             None => Decision::UnknownAuthority,
             Some(host) => host.decide(request),
         }
+    }
+
+    /// The port that a request is addressed to, which came in on `port`.
+    pub fn addressed_port(&self, port: Option<u16>, authority: &[u8]) -> Option<u16> {
+        let explicit = port.is_some_and(|port| self.explicit_ports.contains(&port));
+        if explicit { port_of(authority) } else { port }
     }
 
     /// Where every request belongs, when that is known without looking at one.

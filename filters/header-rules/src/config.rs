@@ -46,6 +46,9 @@ plugin_config::object! {
         /// The request header that carries a chosen cluster to the proxy's `cluster_header` route;
         /// `x-outrigger-cluster` when absent.
         pub cluster_header: Option<String> = "clusterHeader",
+        /// Ports of listeners that clients know as their proxy: a request there is addressed to the port that its
+        /// authority names, or to none. Everywhere else it is addressed to the port of the connection.
+        pub explicit_ports: Vec<u16> = "explicitPorts",
         /// Whether headers by which a client could steer the proxy are removed first. When absent: if there are
         /// virtual hosts, or a rule that chooses a cluster.
         pub strip_control_headers: Option<bool> = "stripControlHeaders",
@@ -65,8 +68,11 @@ plugin_config::object! {
     pub struct VirtualHostConfig {
         /// Its name, for messages.
         pub name: Option<String> = "name",
-        /// `a.example.com`, `*.example.com`, `*`; each belongs to one virtual host.
+        /// `a.example.com`, `*.example.com`, `*`; on one port each belongs to one virtual host.
         pub domains: Vec<String> = "domains",
+        /// The ports that requests are addressed to, 0 for those that name none; all when absent. A domain is looked for
+        /// among those of the port first, and then among those of all.
+        pub ports: Vec<u16> = "ports",
         /// Tried in order; the first that matches wins.
         pub routes: Vec<RouteConfig> = "routes",
     }

@@ -127,7 +127,7 @@ impl<'c> Turn<'c> {
     /// Every rule sees the request as the rules before it left it.
     fn rules(&mut self, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
         let table = &self.compiled.rules.table;
-        let port = if table.needs_port() { destination_port(stream)? } else { None };
+        let port = if table.needs_port() { self.addressed_port(stream)? } else { None };
         let mut next = 0;
         while let Some(found) = match table.fixed_from(next) {
             Some(found) => found,
@@ -170,14 +170,24 @@ impl<'c> Turn<'c> {
         }
     }
 
-    /// Asks for the port only where a route of this authority needs it.
+    /// Asks for the port only where the authority's virtual host or one of its routes needs it.
     fn decide(&self, stream: &mut Stream<'_>) -> Result<Decision<'c>, HostError> {
+        let routes = &self.compiled.routes;
+        let mut port = if routes.needs_port() { self.addressed_port(stream)? } else { None };
         let authority = stream.request_headers()?.get(":authority").unwrap_or_default();
-        let Some(host) = self.compiled.routes.find(authority) else {
+        let Some(host) = routes.find(authority, port) else {
             return Ok(Decision::UnknownAuthority);
         };
-        let port = if host.needs_port() { destination_port(stream)? } else { None };
+        if host.needs_port() && !routes.needs_port() {
+            port = self.addressed_port(stream)?;
+        }
         Ok(host.decide(&view(stream, port)?))
+    }
+
+    fn addressed_port(&self, stream: &mut Stream<'_>) -> Result<Option<u16>, HostError> {
+        let port = destination_port(stream)?;
+        let authority = stream.request_headers()?.get(":authority").unwrap_or_default();
+        Ok(self.compiled.addressed_port(port, authority))
     }
 
     fn unknown_authority(&self, stream: &mut Stream<'_>) -> Result<Outcome<'c>, HostError> {
@@ -235,7 +245,7 @@ impl<'c> Turn<'c> {
         matched: MatchedUri,
         stream: &mut Stream<'_>,
     ) -> Result<Outcome<'c>, HostError> {
-        let port = if redirect.needs_port() { destination_port(stream)? } else { None };
+        let port = if redirect.needs_port() { self.addressed_port(stream)? } else { None };
         let reply = redirect.reply(&view(stream, port)?, matched);
         Ok(Outcome::Reply(Cow::Owned(reply), self.counters.redirects))
     }

@@ -40,7 +40,7 @@ pub(crate) enum UnknownAuthority {
 /// All virtual hosts.
 #[derive(Debug)]
 pub(crate) struct RouteTable {
-    authorities: AuthorityTable<usize>,
+    authorities: AuthorityTables,
     hosts: Vec<VirtualHost>,
     pub(crate) unknown: UnknownAuthority,
     pub(crate) no_route: LocalReply,
@@ -58,6 +58,7 @@ impl RouteTable {
         let unknown = at.field("unknownAuthority", |at| compile_unknown(unknown, cluster_header, at));
         let mut compiler = Compiler {
             authorities: AuthorityTableBuilder::new(),
+            ports: Vec::new(),
             names: Keys::new(),
             ids: Keys::new(),
             cluster_header,
@@ -70,8 +71,9 @@ impl RouteTable {
                 compiler.virtual_host(index - 1, host, at)
             })
         });
+        let ports = compiler.ports.into_iter().map(|(port, table)| (port, table.build())).collect();
         Some(Self {
-            authorities: compiler.authorities.build(),
+            authorities: AuthorityTables { any: compiler.authorities.build(), ports },
             hosts: hosts?,
             unknown: unknown?,
             no_route: LocalReply::new(404, "route_not_found"),
@@ -88,11 +90,40 @@ impl RouteTable {
         self.hosts.get(*self.authorities.fixed()?)
     }
 
-    /// The virtual host of an authority. No other is tried when none of its routes matches.
-    pub(crate) fn find(&self, authority: &[u8]) -> Option<&VirtualHost> {
-        self.hosts.get(*self.authorities.find(authority)?)
+    /// The virtual host of an authority on a port. No other is tried when none of its routes matches.
+    pub(crate) fn find(&self, authority: &[u8], port: Option<u16>) -> Option<&VirtualHost> {
+        self.hosts.get(*self.authorities.find(authority, port)?)
+    }
+
+    /// Whether finding a virtual host needs the port.
+    pub(crate) fn needs_port(&self) -> bool {
+        !self.authorities.ports.is_empty()
     }
 }
+
+/// Which virtual host authorities belong to, on each port.
+#[derive(Debug)]
+struct AuthorityTables {
+    /// Of virtual hosts for all ports.
+    any: AuthorityTable<usize>,
+    /// In the order of ports.
+    ports: Vec<(u16, AuthorityTable<usize>)>,
+}
+
+impl AuthorityTables {
+    fn fixed(&self) -> Option<&usize> {
+        if self.ports.is_empty() { self.any.fixed() } else { None }
+    }
+
+    fn find(&self, authority: &[u8], port: Option<u16>) -> Option<&usize> {
+        let place = self.ports.binary_search_by_key(&port.unwrap_or(NO_PORT), |(port, _)| *port);
+        let table = place.ok().and_then(|place| self.ports.get(place));
+        table.and_then(|(_, table)| table.find(authority)).or_else(|| self.any.find(authority))
+    }
+}
+
+/// In `ports`: of requests that name none.
+const NO_PORT: u16 = 0;
 
 impl Route {
     /// Its id, if it has one.
@@ -134,6 +165,7 @@ impl VirtualHost {
 /// What the virtual hosts of one configuration share while they are compiled.
 struct Compiler<'c> {
     authorities: AuthorityTableBuilder<usize>,
+    ports: Vec<(u16, AuthorityTableBuilder<usize>)>,
     names: Keys,
     ids: Keys,
     cluster_header: &'c str,
@@ -152,7 +184,7 @@ impl Compiler<'_> {
                 at.refuse("[]", "expected at least one domain");
             }
             for (i, domain) in written.domains.iter().enumerate() {
-                at.index(i, |at| self.authorities.insert(domain, index, at));
+                at.index(i, |at| self.domain(domain, &written.ports, index, at));
             }
         });
         let mut table = MatchTableBuilder::new();
@@ -160,6 +192,20 @@ impl Compiler<'_> {
             at.field("routes", |at| compile_list(&written.routes, at, |route, at| self.route(route, &mut table, at)));
         let name = written.name.as_deref().map(Into::into);
         Some(VirtualHost { name, table: table.build(), routes: routes? })
+    }
+
+    fn domain(&mut self, domain: &str, ports: &[u16], index: usize, at: &mut At) {
+        if ports.is_empty() {
+            self.authorities.insert(domain, index, at);
+        }
+        for port in ports {
+            let place = self.ports.binary_search_by_key(port, |(port, _)| *port);
+            let place = place.unwrap_or_else(|place| {
+                self.ports.insert(place, (*port, AuthorityTableBuilder::new()));
+                place
+            });
+            self.ports.get_mut(place).into_iter().for_each(|(_, table)| table.insert(domain, index, at));
+        }
     }
 
     fn route(&mut self, written: &RouteConfig, table: &mut MatchTableBuilder, at: &mut At) -> Option<Route> {
