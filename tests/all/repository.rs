@@ -140,13 +140,14 @@ fn document_paths() -> Result<(), Failed> {
 }
 
 /// What each crate may depend on, of this repository: the table in ARCHITECTURE.md.
-const IMPORTS: [(&str, &[&str]); 8] = [
+const IMPORTS: [(&str, &[&str]); 9] = [
     ("config/plugin-config", &[]),
     ("config/http-match", &["plugin-config"]),
     ("sdk-shims/filter-api", &["http-match", "plugin-config"]),
     ("sdk-shims/proxy-wasm-shim", &["filter-api", "http-match"]),
     ("sdk-shims/native-shim", &["filter-api", "http-match", "plugin-config"]),
     ("filters", &["filter-api", "http-match", "plugin-config", "proxy-wasm-shim"]),
+    ("config/istio-api", &["http-match", "plugin-config"]),
     ("config/compiler", &[]),
     ("host", &["compiler", "http-match"]),
 ];

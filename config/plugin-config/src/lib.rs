@@ -24,7 +24,7 @@ pub use json::parse;
 pub use keys::Keys;
 pub use node::{Fields, Node};
 pub use number::Number;
-pub use object::{Field, Object, read_fields, read_object};
+pub use object::{Field, Object, read_fields, read_known, read_object};
 pub use percent::Percent;
 pub use read::{FromNode, ListMap, ReadNode, read};
 

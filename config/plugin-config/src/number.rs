@@ -16,8 +16,8 @@ pub(crate) struct Scaled {
 }
 
 impl<'a> Number<'a> {
-    /// Of a text that JSON takes for a number.
-    pub(crate) fn new(text: &'a str) -> Self {
+    /// Of a text that JSON takes for a number; of any other text, no number in particular.
+    pub fn new(text: &'a str) -> Self {
         Self(text)
     }
 

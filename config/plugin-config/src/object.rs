@@ -36,6 +36,18 @@ pub fn read_object(object: &mut dyn Object, node: &Node<'_>, at: &mut At) {
 
 /// Reads the fields of an object.
 pub fn read_fields(fields: &mut [Field<'_>], node: &Node<'_>, at: &mut At) {
+    read_fields_or(fields, node, at, refuse_unknown);
+}
+
+/// As [`read_object`], of an object of which only these fields are looked at.
+pub fn read_known(object: &mut dyn Object, node: &Node<'_>, at: &mut At) {
+    read_fields_or(&mut object.fields(), node, at, |_, _, _, _| {});
+}
+
+/// What becomes of a field that is not known.
+type Unknown = fn(&str, &Node<'_>, &[Field<'_>], &mut At);
+
+fn read_fields_or(fields: &mut [Field<'_>], node: &Node<'_>, at: &mut At, unknown: Unknown) {
     let Node::Object(entries) = node else {
         at.refuse(node, "expected an object");
         return;
@@ -47,7 +59,7 @@ pub fn read_fields(fields: &mut [Field<'_>], node: &Node<'_>, at: &mut At) {
                 *required = false;
                 at.field(name, |at| slot.read_node(value, at));
             }
-            None => refuse_unknown(key, value, fields, at),
+            None => unknown(key, value, fields, at),
         }
     }
     for field in fields.iter().filter(|field| field.required) {
@@ -98,7 +110,7 @@ macro_rules! object {
             $(
                 $(#[$field_attr:meta])*
                 $field_vis:vis $field:ident: $type:ty = $key:literal $(or $default:expr)?
-            ),* $(,)?
+            ),* $(,)? $(; $others:ident)?
         }
     )*) => {$(
         $(#[$attr])*
@@ -126,12 +138,14 @@ macro_rules! object {
 
         impl $crate::ReadNode for $name {
             fn read_node(&mut self, node: &$crate::Node<'_>, at: &mut $crate::At) {
-                $crate::read_object(self, node, at);
+                $crate::object!(@read self, node, at $(, $others)?);
             }
         }
 
         impl $crate::FromNode for $name {}
     )*};
+    (@read $object:expr, $node:expr, $at:expr) => { $crate::read_object($object, $node, $at) };
+    (@read $object:expr, $node:expr, $at:expr, others) => { $crate::read_known($object, $node, $at) };
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
     (@field $key:literal, $slot:expr) => { $crate::Field::new($key, $slot) };

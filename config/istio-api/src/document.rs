@@ -1,0 +1,222 @@
+//! Documents of a file → resources of their kinds.
+
+use crate::resource::Shape;
+use crate::source::{File, Place, Source};
+use crate::yaml::{self, Defect, Document, Mark, Tree, Value};
+use crate::{Fault, Faults, Kind, Metadata, Options, Resource, ResourceName, Resources, Skipped};
+use plugin_config::{At, Node, Quoted, read};
+use std::sync::Arc;
+
+/// Reads files one after the other.
+pub(crate) struct Reader<'o> {
+    pub(crate) options: &'o Options,
+    pub(crate) resources: Resources,
+    pub(crate) faults: Faults,
+}
+
+/// One resource, before its kind is known.
+pub(crate) struct Body<'b, 't> {
+    file: &'b Arc<File>,
+    tree: &'b Tree<'t>,
+    source: Source,
+    /// What is wrong with its YAML.
+    defects: Vec<Defect>,
+    group: String,
+    version: String,
+    kind: String,
+}
+
+impl Reader<'_> {
+    /// Reads a file.
+    pub(crate) fn file(&mut self, file: &Arc<File>) {
+        let (documents, end) = yaml::documents(&file.text);
+        for document in documents {
+            self.document(file, document);
+        }
+        self.defects(file, None, end);
+    }
+
+    fn document(&mut self, file: &Arc<File>, document: Document<'_>) {
+        let Document { root, mark, faults } = document;
+        if let (Value::Null, []) = (&root.value, faults.as_slice()) {
+            return;
+        }
+        let is_list = root.get("kind").and_then(Tree::text).is_some_and(|kind| kind.ends_with("List"));
+        match root.get("items").map(|items| &items.value) {
+            Some(Value::List(items)) if is_list => {
+                // Which item a defect is in is not known, and hardly matters.
+                self.defects(file, None, faults);
+                for (i, item) in items.iter().enumerate() {
+                    self.item(file, item, mark, Some(format!("items[{i}]")), Vec::new());
+                }
+            }
+            _ => self.item(file, &root, mark, None, faults),
+        }
+    }
+
+    fn item(&mut self, file: &Arc<File>, tree: &Tree<'_>, document: Mark, item: Option<String>, defects: Vec<Defect>) {
+        let source = Source::new(file, document, item);
+        let mut at = At::root();
+        let Value::Object(_) = &tree.value else {
+            at.refuse(tree.node(), "expected a resource: an object with apiVersion, kind and metadata");
+            self.defects(file, None, defects);
+            return self.faults(&source, None, at);
+        };
+        let mut text = |field: &'static str| match tree.get(field) {
+            Some(value) => at.field(field, |at| read::<String>(&value.node(), at)),
+            None => {
+                at.field(field, |at| at.refuse("nothing", "required field is missing"));
+                String::new()
+            }
+        };
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        if !at.is_good() {
+            self.defects(file, None, defects);
+            return self.faults(&source, None, at);
+        }
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let (group, version) = (group.to_owned(), version.to_owned());
+        self.kind(&Body { file, tree, source, defects, group, version, kind });
+    }
+
+    /// Reads a resource of this kind. Whether it was one.
+    pub(crate) fn read<K: Kind>(&mut self, body: &Body<'_, '_>) -> Option<Resource<K>> {
+        let mut at = At::root();
+        if !K::VERSIONS.contains(&body.version.as_str()) {
+            let expected = K::VERSIONS.join(", ");
+            let reason = format!("{} is served as {expected}", K::KIND);
+            at.field("apiVersion", |at| at.refuse(Quoted(&body.version), reason));
+        }
+        let metadata = self.metadata::<K>(body, &mut at);
+        let spec = spec::<K>(body, &mut at);
+        // As it is written, also when it is no name.
+        let name = body.tree.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Tree::text);
+        let name = ResourceName {
+            kind: K::KIND.to_owned(),
+            namespace: metadata.namespace().to_owned(),
+            name: name.unwrap_or_default().to_owned(),
+        };
+        let read = at.is_good() && body.defects.is_empty();
+        self.check(body, &name, &metadata, &spec, at);
+        read.then(|| Resource { metadata, spec, source: body.source.clone() })
+    }
+
+    fn check<K: Kind>(&mut self, body: &Body<'_, '_>, name: &ResourceName, metadata: &Metadata, spec: &K, mut at: At) {
+        at.start_checks();
+        let mut warnings = At::root();
+        match K::SHAPE {
+            Shape::Spec => {
+                at.field("spec", |at| spec.validate(metadata, at));
+                warnings.field("spec", |at| spec.warn(metadata, at));
+            }
+            Shape::Whole => {
+                spec.validate(metadata, &mut at);
+                spec.warn(metadata, &mut warnings);
+            }
+        }
+        self.defects(body.file, Some(name), body.defects.iter().cloned());
+        self.faults(&body.source, Some(name), at);
+        let warnings = placed(&body.source, Some(name), warnings);
+        self.faults.warnings.extend(warnings);
+    }
+
+    fn metadata<K: Kind>(&self, body: &Body<'_, '_>, at: &mut At) -> Metadata {
+        let mut metadata: Metadata = at.field("metadata", |at| match body.tree.get("metadata") {
+            Some(tree) => read(&tree.node(), at),
+            None => {
+                at.refuse("nothing", "required field is missing");
+                Metadata::default()
+            }
+        });
+        match (K::NAMESPACED, &metadata.namespace) {
+            (true, None) => metadata.namespace = Some(self.options.namespace.clone()),
+            (false, Some(namespace)) => {
+                let reason = format!("a {} has no namespace", K::KIND);
+                at.field("metadata", |at| at.field("namespace", |at| at.refuse(Quoted(namespace.as_str()), reason)));
+            }
+            _ => {}
+        }
+        metadata
+    }
+
+    /// What is not looked at.
+    pub(crate) fn skip(&mut self, body: &Body<'_, '_>) {
+        let api_version =
+            if body.group.is_empty() { body.version.clone() } else { format!("{}/{}", body.group, body.version) };
+        let place = body.source.place("$");
+        let all = &mut self.resources.skipped;
+        match all.iter_mut().find(|skipped| skipped.api_version == api_version && skipped.kind == body.kind) {
+            Some(skipped) => skipped.places.push(place),
+            None => all.push(Skipped { api_version, kind: body.kind.clone(), places: vec![place] }),
+        }
+    }
+
+    /// A kind that Istio's groups do not have.
+    pub(crate) fn refuse_kind(&mut self, body: &Body<'_, '_>) {
+        let mut at = At::root();
+        at.field("kind", |at| at.refuse(Quoted(&body.kind), format!("{} has no such kind", body.group)));
+        self.faults(&body.source, None, at);
+    }
+
+    fn defects(
+        &mut self,
+        file: &Arc<File>,
+        resource: Option<&ResourceName>,
+        defects: impl IntoIterator<Item = Defect>,
+    ) {
+        self.faults.faults.extend(defects.into_iter().map(|defect| Fault {
+            resource: resource.cloned(),
+            path: String::new(),
+            value: defect.value,
+            reason: defect.reason.into_owned(),
+            place: Some(Place::new(file, defect.mark)),
+        }));
+    }
+
+    fn faults(&mut self, source: &Source, resource: Option<&ResourceName>, at: At) {
+        let faults = placed(source, resource, at);
+        self.faults.faults.extend(faults);
+    }
+}
+
+impl Body<'_, '_> {
+    pub(crate) fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.group
+    }
+}
+
+/// The fields of a resource.
+fn spec<K: Kind>(body: &Body<'_, '_>, at: &mut At) -> K {
+    let Value::Object(entries) = &body.tree.value else { return K::default() };
+    match K::SHAPE {
+        Shape::Whole => read(&body.tree.node(), at),
+        Shape::Spec => {
+            let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+            for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_ref())) {
+                let reason = "unknown field, expected one of apiVersion, kind, metadata, spec, status";
+                at.key(&entry.key, |at| at.refuse(entry.value.node(), reason));
+            }
+            // An absent spec is an empty one, of which what must be there is missing.
+            let nothing = Node::Object(Vec::new());
+            let spec = body.tree.get("spec").map_or(nothing, Tree::node);
+            at.field("spec", |at| read(&spec, at))
+        }
+    }
+}
+
+/// Faults with their places.
+fn placed(source: &Source, resource: Option<&ResourceName>, at: At) -> Vec<Fault> {
+    let faults = at.into_faults();
+    let placed = faults.iter().map(|fault| Fault {
+        resource: resource.cloned(),
+        path: fault.path.clone(),
+        value: fault.value.clone(),
+        reason: fault.reason.clone().into_owned(),
+        place: Some(source.place(&fault.path)),
+    });
+    placed.collect()
+}

@@ -1,0 +1,55 @@
+//! A resource of a kind, and what every kind says about itself.
+
+use crate::{Metadata, ResourceName, Source};
+use plugin_config::{At, FromNode};
+
+/// A resource as written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource<K> {
+    /// Name, namespace, labels, annotations, age.
+    pub metadata: Metadata,
+    /// What it says: its `spec`, or for what has none (a Secret) its other fields.
+    pub spec: K,
+    /// Where each field stands.
+    pub source: Source,
+}
+
+impl<K: Kind> Resource<K> {
+    /// Kind, namespace and name, for messages.
+    pub fn resource_name(&self) -> ResourceName {
+        ResourceName {
+            kind: K::KIND.to_owned(),
+            namespace: self.metadata.namespace().to_owned(),
+            name: self.metadata.name.as_str().to_owned(),
+        }
+    }
+}
+
+/// A kind of resource.
+pub trait Kind: FromNode {
+    /// Its name: `VirtualService`.
+    const KIND: &'static str;
+    /// Its API group; empty for Kubernetes' core.
+    const GROUP: &'static str;
+    /// Versions that are served.
+    const VERSIONS: &'static [&'static str];
+    /// Where its fields stand.
+    const SHAPE: Shape = Shape::Spec;
+    /// Whether it belongs to a namespace.
+    const NAMESPACED: bool = true;
+
+    /// Checks what fields say together; every fault is recorded in `at`, which is where the fields are.
+    fn validate(&self, _metadata: &Metadata, _at: &mut At) {}
+
+    /// Records in `at` what is taken, but hardly what was meant.
+    fn warn(&self, _metadata: &Metadata, _at: &mut At) {}
+}
+
+/// Where a kind has its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Under `spec`, beside which there may only be a `status`.
+    Spec,
+    /// Beside `metadata`; what is not looked at may stand there too.
+    Whole,
+}

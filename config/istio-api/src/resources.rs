@@ -1,0 +1,127 @@
+//! Everything that was read, by kind.
+
+use crate::document::{Body, Reader};
+use crate::scalar::DnsLabel;
+use crate::{
+    AuthorizationPolicy, DestinationRule, Fault, Faults, File, Kind, Place, Resource, Service, ServiceEntry,
+    VirtualService, WorkloadEntry,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How resources are read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The namespace of resources that name none; `default`, as for kubectl.
+    pub namespace: DnsLabel,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { namespace: DnsLabel::new("default").unwrap_or_default() }
+    }
+}
+
+/// Resources of a kind that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// `apps/v1`
+    pub api_version: String,
+    /// `Deployment`
+    pub kind: String,
+    /// Where they stand.
+    pub places: Vec<Place>,
+}
+
+macro_rules! kinds {
+    ($($(#[$attr:meta])* $field:ident: $kind:ty;)*) => {
+        /// Everything that was read: of each kind its resources, in the order of files and documents.
+        #[derive(Clone, Debug, Default)]
+        pub struct Resources {
+            $($(#[$attr])* pub $field: Vec<Resource<$kind>>,)*
+            /// What is not used.
+            pub skipped: Vec<Skipped>,
+            /// What was taken, but is hardly what was meant.
+            pub warnings: Vec<Fault>,
+        }
+
+        impl Resources {
+            /// How many resources of each kind there are, by their names.
+            pub fn counts(&self) -> Vec<(&'static str, usize)> {
+                vec![$((<$kind>::KIND, self.$field.len())),*]
+            }
+        }
+
+        impl Reader<'_> {
+            /// Reads a resource, whatever its kind.
+            pub(crate) fn kind(&mut self, body: &Body<'_, '_>) {
+                $(
+                    if body.is(<$kind>::GROUP, <$kind>::KIND) {
+                        let read = self.read::<$kind>(body);
+                        return self.resources.$field.extend(read);
+                    }
+                )*
+                self.other_kind(body);
+            }
+        }
+    };
+}
+
+kinds! {
+    /// VirtualServices.
+    virtual_services: VirtualService;
+    /// DestinationRules.
+    destination_rules: DestinationRule;
+    /// ServiceEntries.
+    service_entries: ServiceEntry;
+    /// WorkloadEntries.
+    workload_entries: WorkloadEntry;
+    /// AuthorizationPolicies.
+    authorization_policies: AuthorizationPolicy;
+    /// Kubernetes' Services.
+    services: Service;
+}
+
+/// Kinds that Istio has and that are not used.
+const UNUSED: [(&str, &str); 1] = [("networking.istio.io", "EnvoyFilter")];
+
+impl Reader<'_> {
+    fn other_kind(&mut self, body: &Body<'_, '_>) {
+        let is_unused = UNUSED.iter().any(|(group, kind)| body.is(group, kind));
+        let is_istio = ["networking", "security", "telemetry", "extensions"]
+            .iter()
+            .any(|start| body.group().strip_prefix(start) == Some(".istio.io"));
+        if is_istio && !is_unused { self.refuse_kind(body) } else { self.skip(body) }
+    }
+}
+
+/// Reads sources: files, folders (every `*.yaml`, `*.yml` and `*.json` in them and below, by name), or `-` for standard
+/// input. A file may have many documents, and a document may be a `List`.
+///
+/// # Errors
+/// Every fault of every file. One whose text is no YAML costs its own file alone.
+pub fn read(sources: &[PathBuf], options: &Options) -> Result<Resources, Faults> {
+    let (files, faults) = crate::files(sources);
+    read_all(&files, faults, options)
+}
+
+/// Reads the texts of files.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_files(files: &[Arc<File>], options: &Options) -> Result<Resources, Faults> {
+    read_all(files, Vec::new(), options)
+}
+
+fn read_all(files: &[Arc<File>], faults: Vec<Fault>, options: &Options) -> Result<Resources, Faults> {
+    let faults = Faults { faults, ..Faults::default() };
+    let mut reader = Reader { options, resources: Resources::default(), faults };
+    files.iter().for_each(|file| reader.file(file));
+    let Reader { mut resources, mut faults, .. } = reader;
+    if faults.faults.is_empty() {
+        resources.warnings = faults.warnings;
+        return Ok(resources);
+    }
+    faults.skipped = resources.skipped;
+    Err(faults)
+}

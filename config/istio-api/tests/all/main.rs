@@ -1,0 +1,4 @@
+//! Istio's resources as users write and mistype them.
+
+mod places;
+mod support;
