@@ -1,5 +1,11 @@
-//! The snapshot: everything one proxy needs, immutable. What writes it may see only Istio's resources, what reads it
-//! only the snapshot.
+//! Istio's resources → what one proxy runs. The only reader of `istio-api`, and the only writer of [`snapshot`]: what
+//! is written comes in as [`Mesh`], and leaves as a [`snapshot::Snapshot`], immutable, or as every reason why not.
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod compile;
+mod mesh;
+mod report;
 pub mod snapshot;
+
+pub use compile::{CompileError, Compiled, Origin, Origins, Settings};
+pub use mesh::{Mesh, MeshSettings, Protocol, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};

@@ -13,6 +13,9 @@ pub struct Cluster {
     /// Its addresses.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// Names whose addresses are endpoints as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsDiscovery>,
     /// How one is chosen.
     #[serde(default)]
     pub load_balancing: LoadBalancingPolicy,
@@ -37,6 +40,25 @@ pub struct Cluster {
     /// Whether failing endpoints are left out for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<OutlierDetection>,
+}
+
+impl Cluster {
+    /// A cluster without endpoints, everything else as it is when nothing is said.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            endpoints: Vec::new(),
+            dns: None,
+            load_balancing: LoadBalancingPolicy::default(),
+            protocol: UpstreamProtocol::default(),
+            transport_socket: None,
+            connect_timeout: default_connect_timeout(),
+            idle_timeout: default_idle_timeout(),
+            max_requests_per_connection: 0,
+            circuit_breakers: CircuitBreakers::default(),
+            outlier_detection: None,
+        }
+    }
 }
 
 fn default_connect_timeout() -> Duration {
@@ -66,6 +88,50 @@ pub struct Endpoint {
 
 fn default_weight() -> u32 {
     1
+}
+
+/// Endpoints that are found by looking names up (Envoy's STRICT_DNS and LOGICAL_DNS). A name that cannot be looked up
+/// keeps the addresses it had; without any, requests get 503.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DnsDiscovery {
+    /// What to look up.
+    pub names: Vec<DnsName>,
+    /// Whether only the first address of each is used.
+    #[serde(default)]
+    pub logical: bool,
+    /// How often: 60 s, as Istio's `dnsRefreshRate`.
+    #[serde(default = "default_refresh_rate")]
+    pub refresh_rate: Duration,
+}
+
+impl Default for DnsDiscovery {
+    fn default() -> Self {
+        Self { names: Vec::new(), logical: false, refresh_rate: default_refresh_rate() }
+    }
+}
+
+fn default_refresh_rate() -> Duration {
+    Duration::from_secs(60)
+}
+
+/// A name with what its addresses have as endpoints.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DnsName {
+    /// `api.example.com`
+    pub name: String,
+    /// The port of each.
+    pub port: u16,
+    /// The share of each.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+    /// As an endpoint's.
+    #[serde(default)]
+    pub priority: u32,
+    /// Where they are.
+    #[serde(default)]
+    pub locality: Locality,
 }
 
 /// Where an endpoint is.

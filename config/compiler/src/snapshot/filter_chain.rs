@@ -98,6 +98,24 @@ pub struct HttpConnectionManager {
     pub access_log: Option<AccessLog>,
 }
 
+impl HttpConnectionManager {
+    /// One that sends everything to a destination, the rest as it is when nothing is said.
+    pub fn to(destination: Destination) -> Self {
+        Self {
+            plugins: Vec::new(),
+            destination,
+            path_normalization: PathNormalization::default(),
+            use_remote_address: None,
+            trusted_hops: 0,
+            upgrades: default_upgrades(),
+            connect: false,
+            timeouts: HttpTimeouts::default(),
+            limits: HttpLimits::default(),
+            access_log: None,
+        }
+    }
+}
+
 fn default_upgrades() -> Vec<String> {
     vec!["websocket".into()]
 }
@@ -213,6 +231,13 @@ pub struct TcpProxy {
     /// Where connections are logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
+}
+
+impl TcpProxy {
+    /// One that sends everything to a cluster, the rest as it is when nothing is said.
+    pub fn to(cluster: impl Into<String>) -> Self {
+        Self { cluster: cluster.into(), plugins: Vec::new(), idle_timeout: default_tcp_idle(), access_log: None }
+    }
 }
 
 fn default_tcp_idle() -> Duration {

@@ -15,6 +15,10 @@ pub struct Listener {
     /// Which way its traffic goes.
     #[serde(default)]
     pub direction: Direction,
+    /// Whether connections are redirected to it: then what counts is the address that they were made to
+    /// (`SO_ORIGINAL_DST`).
+    #[serde(default)]
+    pub use_original_dst: bool,
     /// The one that says most about a connection serves it; a connection that none matches is closed.
     pub filter_chains: Vec<FilterChain>,
 }

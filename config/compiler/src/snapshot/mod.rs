@@ -9,7 +9,8 @@ mod plugin;
 mod transport_socket;
 
 pub use cluster::{
-    CircuitBreakers, Cluster, Endpoint, LoadBalancingPolicy, Locality, OutlierDetection, RetryBudget, UpstreamProtocol,
+    CircuitBreakers, Cluster, DnsDiscovery, DnsName, Endpoint, LoadBalancingPolicy, Locality, OutlierDetection,
+    RetryBudget, UpstreamProtocol,
 };
 pub use duration::Duration;
 pub use filter_chain::{

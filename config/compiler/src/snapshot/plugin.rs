@@ -14,7 +14,7 @@ pub enum Module {
 }
 
 /// A module with its configuration, in a filter chain.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Plugin {
     /// Unique in its chain.

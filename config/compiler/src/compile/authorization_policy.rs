@@ -1,0 +1,105 @@
+//! AuthorizationPolicies → what authz has for a workload.
+
+use crate::mesh::{Mesh, Workload};
+use crate::report::{Field, Report};
+use authz::config::{self, DryRun, HostProperties, Policy, PolicyAction, ProviderName};
+use istio_api::authorization_policy::{self as api, Action, AuthorizationPolicy};
+use istio_api::{LabelSelector, Resource};
+
+/// The annotation that makes a policy one that is only evaluated.
+const DRY_RUN: &str = "istio.io/dry-run";
+
+/// Every policy that is for a workload: of its namespace and of the root namespace. `gateway`: whether it is a gateway,
+/// which policies for services pass by.
+pub(crate) fn compile(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) -> authz::Config {
+    let settings = &mesh.settings;
+    let policies = selected(mesh, workload).into_iter().map(|policy| of_resource(policy, report)).collect();
+    authz::Config {
+        workload: config::Workload {
+            namespace: workload.namespace.clone(),
+            trust_domain: settings.trust_domain.clone(),
+            trust_domain_aliases: settings.trust_domain_aliases.clone(),
+        },
+        policies,
+        host_properties: HostProperties::Outrigger,
+        ..authz::Config::default()
+    }
+}
+
+/// The policies that are for a workload.
+pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Resource<AuthorizationPolicy>> {
+    let resources = &mesh.resources.authorization_policies;
+    let near = |policy: &&Resource<AuthorizationPolicy>| {
+        let namespace = policy.metadata.namespace();
+        (namespace == workload.namespace || namespace == mesh.settings.root_namespace)
+            && selects(policy.spec.selector.as_ref(), workload)
+            // Those are for waypoints and for gateways of Kubernetes' Gateway API.
+            && policy.spec.target_ref.is_none()
+            && policy.spec.target_refs.is_empty()
+    };
+    crate::mesh::by_age(resources).into_iter().filter(near).collect()
+}
+
+/// Whether a selector takes a workload; without one it takes all.
+pub(crate) fn selects(selector: Option<&LabelSelector>, workload: &Workload) -> bool {
+    selector.is_none_or(|selector| selector.match_labels.select(&workload.labels))
+}
+
+fn of_resource(resource: &Resource<AuthorizationPolicy>, report: &mut Report) -> Policy {
+    let spec = &resource.spec;
+    if spec.action == Action::Custom {
+        let field = Field { name: resource, path: "spec.action" };
+        report.refuse(field, "CUSTOM", "providers of MeshConfig are not read yet: nobody could be asked");
+    }
+    let dry_run = resource.metadata.annotation(DRY_RUN);
+    Policy {
+        name: resource.metadata.name.as_str().to_owned(),
+        namespace: Some(resource.metadata.namespace().to_owned()),
+        action: match spec.action {
+            Action::Allow => PolicyAction::Allow,
+            Action::Deny => PolicyAction::Deny,
+            Action::Audit => PolicyAction::Audit,
+            Action::Custom => PolicyAction::Custom,
+        },
+        dry_run: DryRun(dry_run.is_some_and(|text| matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True"))),
+        provider: spec.provider.as_ref().map(|provider| ProviderName { name: provider.name.clone() }),
+        rules: spec.rules.iter().map(rule).collect(),
+    }
+}
+
+fn rule(written: &api::Rule) -> config::Rule {
+    let from = |from: &api::RuleFrom| config::RuleFrom { source: Box::new(source(&from.source)) };
+    let to = |to: &api::RuleTo| config::RuleTo { operation: Box::new(operation(&to.operation)) };
+    let condition = |written: &api::Condition| config::Condition {
+        key: written.key.clone(),
+        values: written.values.clone(),
+        not_values: written.not_values.clone(),
+    };
+    config::Rule {
+        from: written.from.as_ref().map(|all| all.iter().map(from).collect()),
+        to: written.to.as_ref().map(|all| all.iter().map(to).collect()),
+        when: written.when.iter().map(condition).collect(),
+    }
+}
+
+/// Every field by its name: one that is added to either type and forgotten here does not compile.
+macro_rules! same_fields {
+    ($from:expr, $source:path => $target:path { $($field:ident)* }) => {{
+        let $source { $($field),* } = $from;
+        $target { $($field: $field.clone()),* }
+    }};
+}
+
+fn source(written: &api::Source) -> config::Source {
+    same_fields!(written, api::Source => config::Source {
+        principals not_principals request_principals not_request_principals namespaces not_namespaces
+        service_accounts not_service_accounts trust_domains not_trust_domains ip_blocks not_ip_blocks
+        remote_ip_blocks not_remote_ip_blocks
+    })
+}
+
+fn operation(written: &api::Operation) -> config::Operation {
+    same_fields!(written, api::Operation => config::Operation {
+        hosts not_hosts ports not_ports methods not_methods paths not_paths
+    })
+}

@@ -1,0 +1,76 @@
+//! The configurations of our filters for one filter chain → plugins, in Istio's order of effects.
+
+use crate::snapshot::{FailStrategy, Module, Phase, Plugin};
+use std::collections::BTreeMap;
+
+/// The header that names the cluster of a request.
+pub(crate) const CLUSTER_HEADER: &str = "x-outrigger-cluster";
+
+/// The configurations of our filters for one filter chain.
+#[derive(Debug, Default)]
+pub(crate) struct FilterConfigs {
+    pub(crate) authz: authz::Config,
+    pub(crate) header_rules: header_rules::Config,
+    pub(crate) fault_injection: fault_injection::Config,
+    pub(crate) cors: cors::Config,
+    pub(crate) weighted_shifting: weighted_shifting::Config,
+    pub(crate) mirroring: mirroring::Config,
+}
+
+impl FilterConfigs {
+    /// The plugins that have something to do, with `extra` where their phases put them.
+    ///
+    /// # Errors
+    /// When a configuration has no JSON. A plugin without its configuration would let pass what it is there to refuse.
+    pub(crate) fn plugins(&self, mut extra: Vec<Plugin>) -> serde_json::Result<Vec<Plugin>> {
+        let mut plugins = Vec::new();
+        let add = |wanted: bool, plugin: &dyn Fn() -> serde_json::Result<Plugin>, plugins: &mut Vec<Plugin>| {
+            plugins.extend(wanted.then(plugin).transpose()?);
+            serde_json::Result::Ok(())
+        };
+        let Self { authz, header_rules, fault_injection, cors, weighted_shifting, mirroring } = self;
+        let routes = !header_rules.virtual_hosts.is_empty() || header_rules.unknown_authority.is_some();
+        let last = Phase::Unspecified;
+        take_phases(&mut extra, &[Phase::Authn, Phase::Authz], &mut plugins);
+        add(!authz.policies.is_empty(), &|| plugin("authz", Phase::Authz, authz), &mut plugins)?;
+        take_phases(&mut extra, &[Phase::Stats, last], &mut plugins);
+        add(routes, &|| plugin("header-rules", last, header_rules), &mut plugins)?;
+        add(!fault_injection.routes.0.is_empty(), &|| plugin("fault-injection", last, fault_injection), &mut plugins)?;
+        add(!cors.routes.0.is_empty(), &|| plugin("cors", last, cors), &mut plugins)?;
+        let shifts = !weighted_shifting.routes.0.is_empty();
+        add(shifts, &|| plugin("weighted-shifting", last, weighted_shifting), &mut plugins)?;
+        add(!mirroring.routes.0.is_empty(), &|| plugin("mirroring", last, mirroring), &mut plugins)?;
+        Ok(plugins)
+    }
+}
+
+/// Moves the plugins of some phases, in the order of these; within a phase they are in order.
+fn take_phases(extra: &mut Vec<Plugin>, phases: &[Phase], plugins: &mut Vec<Plugin>) {
+    for phase in phases {
+        plugins.extend(extra.extract_if(.., |plugin| plugin.phase == *phase));
+    }
+}
+
+fn plugin(module: &str, phase: Phase, configuration: &impl serde::Serialize) -> serde_json::Result<Plugin> {
+    Ok(Plugin {
+        name: module.to_owned(),
+        module: module.to_owned(),
+        phase,
+        // A filter whose VM failed is back for the next request: ours keep nothing that a request needs.
+        fail_strategy: FailStrategy::FailReload,
+        configuration: serde_json::to_value(configuration)?,
+        ..Plugin::default()
+    })
+}
+
+/// The modules that plugins name: ours, and `extra`.
+pub(crate) fn modules<'p>(
+    plugins: impl Iterator<Item = &'p Plugin>,
+    extra: &BTreeMap<String, Module>,
+) -> BTreeMap<String, Module> {
+    let named = |plugin: &Plugin| {
+        let module = extra.get(&plugin.module).cloned();
+        (plugin.module.clone(), module.unwrap_or_else(|| Module::Embedded(plugin.module.clone())))
+    };
+    plugins.map(named).collect()
+}

@@ -1,0 +1,143 @@
+//! Resources, joined, and the workload that a proxy is for → its snapshot. One file for each kind of resource, and one
+//! for each way that traffic goes.
+
+mod authorization_policy;
+mod destination_rule;
+mod filters;
+mod inbound;
+mod origin;
+mod outbound;
+mod virtual_service;
+
+pub use origin::{Origin, Origins};
+
+use crate::mesh::{Mesh, Workload};
+use crate::report::Report;
+use crate::snapshot::{AccessLog, NetworkFilter, Plugin, Snapshot};
+use istio_api::Fault;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// How a proxy is set up beside what the resources say.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the workload's own requests are taken; not at all without.
+    pub outbound: Option<SocketAddr>,
+    /// Where requests for the workload are taken; not at all without.
+    pub inbound: Option<SocketAddr>,
+    /// Where the application listens.
+    pub app: IpAddr,
+    /// Where the admin server listens.
+    pub admin: Option<SocketAddr>,
+    /// How many workers; as many as there are CPUs without.
+    pub workers: Option<usize>,
+    /// Where requests are logged.
+    pub access_log: Option<AccessLog>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            outbound: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 15001)),
+            inbound: Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 15006)),
+            app: Ipv4Addr::LOCALHOST.into(),
+            admin: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 15000)),
+            workers: None,
+            access_log: None,
+        }
+    }
+}
+
+/// What was made for one proxy.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// What it runs.
+    pub snapshot: Snapshot,
+    /// What each route was made of.
+    pub origins: Origins,
+    /// What is written and not acted on, or hardly as it was meant.
+    pub notices: Vec<Fault>,
+}
+
+/// Why nothing was made.
+#[derive(Clone, Debug)]
+pub struct CompileError {
+    /// What is refused.
+    pub faults: Vec<Fault>,
+    /// What would have been said otherwise.
+    pub notices: Vec<Fault>,
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.faults.iter().enumerate() {
+            f.write_str(if i == 0 { "" } else { "\n" })?;
+            fault.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+impl Mesh<'_> {
+    /// What the sidecar of a workload runs.
+    ///
+    /// # Errors
+    /// Everything that is written for it and cannot be done.
+    pub fn sidecar(&self, workload: &Workload, settings: &Settings) -> Result<Compiled, CompileError> {
+        let mut report = Report::default();
+        let mut origins = Origins::default();
+        let made = self.sidecar_snapshot(workload, settings, &mut origins, &mut report);
+        finish(made, origins, report)
+    }
+
+    fn sidecar_snapshot(
+        &self,
+        workload: &Workload,
+        settings: &Settings,
+        origins: &mut Origins,
+        report: &mut Report,
+    ) -> serde_json::Result<Snapshot> {
+        let mut snapshot = Snapshot { admin: settings.admin, workers: settings.workers, ..Snapshot::default() };
+        if let Some(address) = settings.inbound {
+            let inbound = inbound::compile(self, workload, settings, address, &[], report)?;
+            snapshot.listeners.extend(inbound.listeners);
+            snapshot.clusters.extend(inbound.clusters);
+        }
+        if let Some(address) = settings.outbound {
+            let outbound = outbound::compile(self, workload, settings, address, Vec::new(), origins, report)?;
+            snapshot.listeners.push(outbound.listener);
+            snapshot.clusters.extend(outbound.clusters);
+        }
+        snapshot.modules = filters::modules(plugins(&snapshot), &BTreeMap::new());
+        Ok(snapshot)
+    }
+}
+
+fn plugins(snapshot: &Snapshot) -> impl Iterator<Item = &Plugin> {
+    let chains = snapshot.listeners.iter().flat_map(|listener| &listener.filter_chains);
+    chains.flat_map(|chain| match &chain.network_filter {
+        NetworkFilter::HttpConnectionManager(manager) => &manager.plugins,
+        NetworkFilter::TcpProxy(proxy) => &proxy.plugins,
+    })
+}
+
+fn finish(
+    made: serde_json::Result<Snapshot>,
+    origins: Origins,
+    report: Report,
+) -> Result<Compiled, CompileError> {
+    let Report { mut faults, notices, .. } = report;
+    match made {
+        Ok(snapshot) if faults.is_empty() => Ok(Compiled { snapshot, origins, notices }),
+        Ok(_) => Err(CompileError { faults, notices }),
+        Err(error) => {
+            let reason = format!("a plugin's configuration cannot be written as JSON: {error}");
+            let whole = Fault { resource: None, path: String::new(), value: String::new(), reason, place: None };
+            faults.push(whole);
+            Err(CompileError { faults, notices })
+        }
+    }
+}

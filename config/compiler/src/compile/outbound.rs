@@ -1,0 +1,223 @@
+//! What a sidecar does with the requests of its workload.
+
+use super::Settings;
+use super::destination_rule::{cluster_name, clusters};
+use super::filters::{CLUSTER_HEADER, FilterConfigs};
+use super::origin::Origins;
+use super::virtual_service::{RouteCompiler, mesh_gateways};
+use crate::mesh::{Mesh, Protocol, Service, ServicePort, Workload};
+use crate::report::Report;
+use crate::snapshot::{
+    Cluster, Destination, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, NetworkFilter,
+    Plugin, TcpProxy,
+};
+use header_rules::{UnknownAuthorityConfig, UnknownAuthorityPolicy, VirtualHostConfig};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+
+/// In `ports` of header-rules: of requests that name none.
+const NO_PORT: u16 = 0;
+/// The port of VirtualServices for hosts that no service has.
+const HTTP_PORT: u16 = 80;
+
+/// The outbound listener, and the clusters behind it.
+pub(crate) struct Outbound {
+    pub(crate) listener: Listener,
+    pub(crate) clusters: Vec<Cluster>,
+}
+
+/// Makes the outbound listener of a workload at an address.
+pub(crate) fn compile(
+    mesh: &Mesh<'_>,
+    workload: &Workload,
+    settings: &Settings,
+    address: SocketAddr,
+    plugins: Vec<Plugin>,
+    origins: &mut Origins,
+    report: &mut Report,
+) -> serde_json::Result<Outbound> {
+    let mut configs = FilterConfigs::default();
+    let visible: Vec<&Service> = mesh.registry.visible(&workload.namespace).collect();
+    let gateways = mesh_gateways();
+    let routes = RouteCompiler { mesh, client: workload, gateways: &gateways, configs: &mut configs, origins, report };
+    let virtual_hosts = VirtualHosts::compile(&visible, routes);
+    configs.header_rules.virtual_hosts = virtual_hosts;
+    configs.header_rules.explicit_ports = vec![address.port()];
+    configs.header_rules.unknown_authority =
+        Some(UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Reject, cluster: None });
+    let http = HttpConnectionManager {
+        plugins: configs.plugins(plugins)?,
+        connect: true,
+        access_log: settings.access_log.clone(),
+        ..HttpConnectionManager::to(Destination::ClusterHeader { name: CLUSTER_HEADER.to_owned(), default: None })
+    };
+    let mut filter_chains = tcp_chains(&visible, settings);
+    filter_chains.push(FilterChain {
+        filter_chain_match: FilterChainMatch::default(),
+        transport_socket: None,
+        network_filter: NetworkFilter::HttpConnectionManager(Box::new(http)),
+    });
+    let clusters = visible.iter().flat_map(|service| clusters(mesh, workload, service, report)).collect();
+    let listener = Listener {
+        name: "outbound".to_owned(),
+        address,
+        direction: Direction::Outbound,
+        use_original_dst: true,
+        filter_chains,
+    };
+    Ok(Outbound { listener, clusters })
+}
+
+/// Ports of services that speak no HTTP. What is redirected to such a port is forwarded as it comes; of several services
+/// on one port the first: they differ by their addresses only, which chains do not tell apart yet.
+fn tcp_chains(visible: &[&Service], settings: &Settings) -> Vec<FilterChain> {
+    let mut taken: HashSet<u16> = visible
+        .iter()
+        .flat_map(|service| &service.ports)
+        .filter(|port| port.protocol.is_http())
+        .map(|port| port.number)
+        .collect();
+    let mut chains = Vec::new();
+    for service in visible {
+        for port in service.ports.iter().filter(|port| matches!(port.protocol, Protocol::Tcp | Protocol::Tls)) {
+            if taken.insert(port.number) {
+                let cluster = cluster_name(port.number, "", &service.hostname);
+                chains.push(FilterChain {
+                    filter_chain_match: FilterChainMatch {
+                        destination_port: Some(port.number),
+                        ..FilterChainMatch::default()
+                    },
+                    transport_socket: None,
+                    network_filter: NetworkFilter::TcpProxy(TcpProxy {
+                        access_log: settings.access_log.clone(),
+                        ..TcpProxy::to(cluster)
+                    }),
+                });
+            }
+        }
+    }
+    chains
+}
+
+/// Virtual hosts as they come together: services of one VirtualService on one port share one.
+struct VirtualHosts<'c, 'r> {
+    routes: RouteCompiler<'c, 'r>,
+    hosts: Vec<VirtualHostConfig>,
+    by_virtual_service: HashMap<(usize, Vec<u16>), usize>,
+    /// Domains that belong to somebody already, on each port.
+    taken: HashSet<(String, u16)>,
+}
+
+impl<'c, 'r> VirtualHosts<'c, 'r> {
+    fn compile(visible: &[&Service], routes: RouteCompiler<'c, 'r>) -> Vec<VirtualHostConfig> {
+        let mut hosts =
+            Self { routes, hosts: Vec::new(), by_virtual_service: HashMap::new(), taken: HashSet::new() };
+        // Names in full first: what is short for one service may be another's name in full.
+        for service in visible {
+            for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+                hosts.service(service, port);
+            }
+        }
+        hosts.unregistered(visible);
+        hosts.hosts
+    }
+
+    fn service(&mut self, service: &Service, port: &ServicePort) {
+        let mut ports = vec![port.number];
+        if service.default_port() == Some(port.number) {
+            ports.push(NO_PORT);
+        }
+        let client = &self.routes.client.namespace;
+        let names = domains(service, client, &self.routes.mesh.settings.domain);
+        let domains = self.free(names, &ports);
+        if domains.is_empty() {
+            return;
+        }
+        let (mesh, client) = (self.routes.mesh, self.routes.client);
+        let routed = mesh.virtual_services.of_mesh_host(&service.hostname, &client.namespace);
+        match routed.filter(|(_, routed)| port.protocol.is_http() && !routed.http.is_empty()) {
+            Some((place, routed)) => match self.by_virtual_service.get(&(place, ports.clone())) {
+                Some(known) => {
+                    if let Some(host) = self.hosts.get_mut(*known) {
+                        host.domains.extend(domains);
+                    }
+                }
+                None => {
+                    let routes = self.routes.routes(routed, port.number);
+                    self.by_virtual_service.insert((place, ports.clone()), self.hosts.len());
+                    self.push(&service.hostname, domains, ports, routes);
+                }
+            },
+            None => {
+                let route = self.routes.default_route(service, port.number);
+                self.push(&service.hostname, domains, ports, vec![route]);
+            }
+        }
+    }
+
+    /// Hosts that VirtualServices route and no service has: on port 80, as they are.
+    fn unregistered(&mut self, visible: &[&Service]) {
+        let known: HashSet<&str> = visible.iter().map(|service| service.hostname.as_str()).collect();
+        let mesh = self.routes.mesh;
+        for (_, routed) in mesh.virtual_services.of_mesh(&self.routes.client.namespace) {
+            let covered = |host: &str| known.iter().any(|known| crate::mesh::names::covers(host, known));
+            let unknown = |host: &&String| match host.starts_with('*') {
+                true => !covered(host),
+                false => !known.contains(host.as_str()),
+            };
+            let names: Vec<String> = routed.hosts.iter().filter(unknown).cloned().collect();
+            let ports = vec![HTTP_PORT, NO_PORT];
+            let domains = self.free(names, &ports);
+            if let Some(name) = domains.first().cloned()
+                && !routed.http.is_empty()
+            {
+                let routes = self.routes.routes(routed, HTTP_PORT);
+                self.push(&name, domains, ports, routes);
+            }
+        }
+    }
+
+    /// The domains that nobody has on any of these ports; they are taken then.
+    fn free(&mut self, names: Vec<String>, ports: &[u16]) -> Vec<String> {
+        let mut free = Vec::with_capacity(names.len());
+        for name in names {
+            let is_free = ports.iter().all(|port| !self.taken.contains(&(name.clone(), *port)));
+            if is_free {
+                self.taken.extend(ports.iter().map(|port| (name.clone(), *port)));
+                free.push(name);
+            }
+        }
+        free
+    }
+
+    fn push(
+        &mut self,
+        hostname: &str,
+        domains: Vec<String>,
+        ports: Vec<u16>,
+        routes: Vec<header_rules::RouteConfig>,
+    ) {
+        let port = ports.first().copied().unwrap_or(NO_PORT);
+        self.hosts.push(VirtualHostConfig { name: Some(format!("{hostname}:{port}")), domains, ports, routes });
+    }
+}
+
+/// Every name by which a client of a namespace may call a service: in full, short, and by address.
+fn domains(service: &Service, client_namespace: &str, domain: &str) -> Vec<String> {
+    let mut names = vec![service.hostname.clone()];
+    if !service.hostname.starts_with('*') {
+        names.push(format!("{}.", service.hostname));
+    }
+    let short = service.hostname.strip_suffix(domain).and_then(|rest| rest.strip_suffix(".svc."));
+    if let Some((name, namespace)) = short.filter(|_| service.kubernetes).and_then(|short| short.split_once('.')) {
+        if namespace == client_namespace {
+            names.push(name.to_owned());
+        }
+        names.extend([format!("{name}.{namespace}"), format!("{name}.{namespace}.svc")]);
+    }
+    names.extend(service.addresses.iter().map(|address| match address {
+        std::net::IpAddr::V4(address) => address.to_string(),
+        std::net::IpAddr::V6(address) => format!("[{address}]"),
+    }));
+    names
+}

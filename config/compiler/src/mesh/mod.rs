@@ -1,0 +1,88 @@
+//! Everything that was read, joined: services with their endpoints, VirtualServices with their delegates, rules and
+//! policies by what they are for. Made once for all proxies.
+
+pub(crate) mod delegate;
+pub(crate) mod destination_rules;
+pub(crate) mod names;
+mod protocol;
+pub(crate) mod registry;
+pub(crate) mod service;
+pub(crate) mod virtual_services;
+pub(crate) mod workload;
+
+pub use protocol::Protocol;
+pub use service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
+pub use workload::Workload;
+
+use destination_rules::DestinationRules;
+use istio_api::{Resource, Resources};
+use registry::Registry;
+use virtual_services::VirtualServices;
+
+/// What holds for the whole mesh (MeshConfig).
+#[derive(Clone, Debug)]
+pub struct MeshSettings {
+    /// What Kubernetes services end in: `cluster.local`.
+    pub domain: String,
+    /// Where what is for all namespaces stands: `istio-system`.
+    pub root_namespace: String,
+    /// What SPIFFE identities begin with: `cluster.local`.
+    pub trust_domain: String,
+    /// What else they may begin with.
+    pub trust_domain_aliases: Vec<String>,
+}
+
+impl Default for MeshSettings {
+    fn default() -> Self {
+        Self {
+            domain: "cluster.local".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
+            trust_domain_aliases: Vec::new(),
+        }
+    }
+}
+
+/// Everything that was read, joined.
+#[derive(Debug)]
+pub struct Mesh<'r> {
+    pub(crate) resources: &'r Resources,
+    pub(crate) settings: MeshSettings,
+    pub(crate) registry: Registry,
+    pub(crate) virtual_services: VirtualServices<'r>,
+    pub(crate) destination_rules: DestinationRules<'r>,
+}
+
+impl<'r> Mesh<'r> {
+    /// Joins what was read.
+    pub fn new(resources: &'r Resources, settings: MeshSettings) -> Self {
+        Self {
+            registry: Registry::new(resources, &settings.domain),
+            virtual_services: VirtualServices::new(&resources.virtual_services, &settings),
+            destination_rules: DestinationRules::new(&resources.destination_rules, &settings),
+            resources,
+            settings,
+        }
+    }
+
+    /// Every workload that a WorkloadEntry describes, in the order of the files.
+    pub fn workloads(&self) -> Vec<Workload> {
+        self.resources.workload_entries.iter().map(Workload::of_entry).collect()
+    }
+
+    /// Every service, those too that nobody sees.
+    pub fn services(&self) -> &[Service] {
+        self.registry.all()
+    }
+}
+
+/// The oldest first, as conflicts are settled: by `creationTimestamp`, and where there is none by the order of the
+/// files. Those with one stand before those without.
+pub(crate) fn by_age<K>(resources: &[Resource<K>]) -> Vec<&Resource<K>> {
+    let mut sorted: Vec<_> = resources.iter().collect();
+    sorted.sort_by_key(|resource| {
+        let time = resource.metadata.creation_timestamp;
+        (time.is_none(), time)
+    });
+    sorted
+}

@@ -1,0 +1,232 @@
+//! Every service of the mesh, by hostname.
+
+use super::names::{is_exported, service_name};
+use super::service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
+use super::workload::{labels_of_entry, locality};
+use super::{Protocol, by_age};
+use istio_api::kubernetes::{self, IntOrString, ServiceType};
+use istio_api::scalar::{IpBlock, Labels, Port};
+use istio_api::service_entry::{Location, Resolution, ServiceEntryPort};
+use istio_api::{ExportTo, Resource, Resources, ServiceEntry, WorkloadEntry};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Every service of the mesh.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    /// Those of Kubernetes first, then those of ServiceEntries, each from the oldest on.
+    services: Vec<Service>,
+    by_hostname: HashMap<String, Vec<usize>>,
+}
+
+impl Registry {
+    pub(crate) fn new(resources: &Resources, domain: &str) -> Self {
+        let entries = Entries::new(&resources.workload_entries);
+        let mut registry = Self::default();
+        for resource in by_age(&resources.services) {
+            registry.add(of_kubernetes(resource, &entries, domain));
+        }
+        for resource in by_age(&resources.service_entries) {
+            for index in 0..resource.spec.hosts.len() {
+                registry.add(of_service_entry(resource, index, &entries));
+            }
+        }
+        registry
+    }
+
+    fn add(&mut self, service: Service) {
+        self.by_hostname.entry(service.hostname.clone()).or_default().push(self.services.len());
+        self.services.push(service);
+    }
+
+    /// The services that a namespace sees, one for each hostname: its own before others, Kubernetes' before those of
+    /// ServiceEntries, the oldest first (Istio's unified rule).
+    pub(crate) fn visible<'s>(&'s self, namespace: &'s str) -> impl Iterator<Item = &'s Service> {
+        let places = self.services.iter().enumerate();
+        places
+            .filter(move |(place, service)| {
+                let first = self.by_hostname.get(&service.hostname).and_then(|all| self.first(all, namespace));
+                first == Some(*place)
+            })
+            .map(|(_, service)| service)
+    }
+
+    /// The service that a namespace means by a hostname.
+    pub(crate) fn find(&self, hostname: &str, namespace: &str) -> Option<&Service> {
+        let place = self.first(self.by_hostname.get(hostname)?, namespace)?;
+        self.services.get(place)
+    }
+
+    fn first(&self, places: &[usize], namespace: &str) -> Option<usize> {
+        let service = |place: &usize| self.services.get(*place);
+        let mut seen = places.iter().filter(|place| {
+            service(place).is_some_and(|service| is_exported(&service.export_to, &service.namespace, namespace))
+        });
+        let own = seen.clone().find(|place| service(place).is_some_and(|service| service.namespace == namespace));
+        own.or_else(|| seen.next()).copied()
+    }
+
+    /// Every service, those too that nobody sees.
+    pub(crate) fn all(&self) -> &[Service] {
+        &self.services
+    }
+}
+
+/// WorkloadEntries by what selectors look at.
+struct Entries<'r> {
+    entries: Vec<(&'r Resource<WorkloadEntry>, Labels)>,
+    by_label: HashMap<(&'r str, &'r str, &'r str), Vec<usize>>,
+}
+
+impl<'r> Entries<'r> {
+    fn new(all: &'r [Resource<WorkloadEntry>]) -> Self {
+        let mut by_label: HashMap<_, Vec<usize>> = HashMap::new();
+        let entries = all.iter().map(|entry| (entry, labels_of_entry(entry))).collect();
+        for (place, entry) in all.iter().enumerate() {
+            // A pair that stands over another of the same key selects nothing wrong: the whole selector is tried.
+            for (key, value) in entry.spec.labels.iter().chain(entry.metadata.labels.iter()) {
+                by_label.entry((entry.metadata.namespace(), key.as_str(), value.as_str())).or_default().push(place);
+            }
+        }
+        Self { entries, by_label }
+    }
+
+    /// Those that a selector takes, as endpoints.
+    fn selected(&self, namespace: &str, selector: &Labels) -> Vec<ServiceEndpoint> {
+        let places = selector.iter().map(|(key, value)| {
+            let places = self.by_label.get(&(namespace, key.as_str(), value.as_str()));
+            places.map_or(&[][..], Vec::as_slice)
+        });
+        let mut fewest = places.min_by_key(|places| places.len()).unwrap_or_default().to_vec();
+        fewest.dedup();
+        let entries = fewest.iter().filter_map(|place| self.entries.get(*place));
+        let selected = entries.filter(|(_, labels)| selector.select(labels));
+        selected.filter_map(|(entry, labels)| of_workload_entry(entry, labels)).collect()
+    }
+}
+
+fn of_workload_entry(entry: &Resource<WorkloadEntry>, labels: &Labels) -> Option<ServiceEndpoint> {
+    let workload = (entry.metadata.namespace().to_owned(), entry.metadata.name.as_str().to_owned());
+    Some(ServiceEndpoint { labels: labels.clone(), workload: Some(workload), ..endpoint(&entry.spec)? })
+}
+
+fn endpoint(entry: &WorkloadEntry) -> Option<ServiceEndpoint> {
+    Some(ServiceEndpoint {
+        // One that has only a network is reached through that network's gateway.
+        address: entry.address.as_deref()?.to_owned(),
+        ports: entry.ports.0.iter().map(|(name, port)| (name.clone(), port.get())).collect(),
+        labels: entry.labels.clone(),
+        locality: locality(entry.locality.as_deref()),
+        weight: entry.weight.filter(|weight| *weight > 0).unwrap_or(1),
+        workload: None,
+    })
+}
+
+fn of_kubernetes(resource: &Resource<kubernetes::Service>, entries: &Entries<'_>, domain: &str) -> Service {
+    let (metadata, spec) = (&resource.metadata, &resource.spec);
+    let namespace = metadata.namespace().to_owned();
+    let external = spec.external_name.as_deref().filter(|_| spec.kind == ServiceType::ExternalName);
+    let endpoints = match external {
+        Some(name) => vec![named(name)],
+        None => entries.selected(&namespace, &spec.selector),
+    };
+    Service {
+        hostname: service_name(metadata.name.as_str(), &namespace, domain),
+        ports: spec.ports.iter().map(of_kubernetes_port).collect(),
+        addresses: spec.addresses(),
+        discovery: if external.is_some() { ServiceDiscovery::Dns } else { ServiceDiscovery::Static },
+        endpoints,
+        external: external.is_some(),
+        kubernetes: true,
+        selector: Some(spec.selector.clone()).filter(|selector| !selector.is_empty()),
+        subject_alt_names: Vec::new(),
+        export_to: exported(metadata.annotation("networking.istio.io/exportTo")),
+        resource: resource.resource_name(),
+        source: resource.source.clone(),
+        path: "spec".to_owned(),
+        namespace,
+    }
+}
+
+/// The annotation, as `exportTo` of others; what cannot be read exports to nobody.
+fn exported(annotation: Option<&str>) -> ExportTo {
+    let Some(text) = annotation else { return ExportTo::Unset };
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    let read = serde_json::to_vec(&names).ok().map(|json| plugin_config::from_slice(&json));
+    read.and_then(Result::ok).unwrap_or(ExportTo::None)
+}
+
+fn of_kubernetes_port(port: &kubernetes::ServicePort) -> ServicePort {
+    let target = match &port.target_port {
+        Some(IntOrString::Number(target)) => *target,
+        // A name that a pod's container has: machines have none, and say in `ports` what differs.
+        Some(IntOrString::Name(_)) | None => port.port,
+    };
+    ServicePort {
+        number: port.port.get(),
+        name: port.name.as_deref().unwrap_or_default().to_owned(),
+        protocol: Protocol::of_port(port),
+        target: target.get(),
+    }
+}
+
+fn of_service_entry(resource: &Resource<ServiceEntry>, index: usize, entries: &Entries<'_>) -> Service {
+    let (metadata, spec) = (&resource.metadata, &resource.spec);
+    let namespace = metadata.namespace().to_owned();
+    let hostname = spec.hosts.get(index).map(|host| host.as_str().to_ascii_lowercase()).unwrap_or_default();
+    let discovery = match spec.resolution {
+        Resolution::Static => ServiceDiscovery::Static,
+        Resolution::Dns => ServiceDiscovery::Dns,
+        Resolution::DnsRoundRobin => ServiceDiscovery::LogicalDns,
+        Resolution::None | Resolution::DynamicDns => ServiceDiscovery::None,
+    };
+    let selector = spec.workload_selector.as_ref().map(|selector| selector.labels.clone());
+    let by_name = matches!(discovery, ServiceDiscovery::Dns | ServiceDiscovery::LogicalDns);
+    let endpoints = match &selector {
+        Some(selector) => entries.selected(&namespace, selector),
+        None if spec.endpoints.is_empty() && by_name => vec![named(&hostname)],
+        None => spec.endpoints.iter().filter_map(endpoint).collect(),
+    };
+    Service {
+        ports: spec.ports.iter().map(of_service_entry_port).collect(),
+        addresses: spec.addresses.iter().filter_map(single).collect(),
+        discovery,
+        endpoints,
+        external: spec.location == Location::MeshExternal,
+        kubernetes: false,
+        selector,
+        subject_alt_names: spec.subject_alt_names.clone(),
+        export_to: spec.export_to.clone(),
+        resource: resource.resource_name(),
+        source: resource.source.clone(),
+        path: format!("spec.hosts[{index}]"),
+        hostname,
+        namespace,
+    }
+}
+
+fn of_service_entry_port(port: &ServiceEntryPort) -> ServicePort {
+    ServicePort {
+        number: port.number.get(),
+        name: port.name.clone(),
+        protocol: Protocol::named(&port.protocol),
+        target: port.target_port.map_or(port.number, |target: Port| target).get(),
+    }
+}
+
+/// The address of a block that has no other.
+fn single(block: &IpBlock) -> Option<IpAddr> {
+    Some(block.net()).filter(|net| net.prefix_len() == net.max_prefix_len()).map(|net| net.addr())
+}
+
+/// An endpoint that is a name.
+fn named(name: &str) -> ServiceEndpoint {
+    ServiceEndpoint {
+        address: name.to_owned(),
+        ports: HashMap::new(),
+        labels: Labels::default(),
+        locality: crate::snapshot::Locality::default(),
+        weight: 1,
+        workload: None,
+    }
+}

@@ -1,0 +1,108 @@
+//! A service, wherever it was described: Kubernetes, or a ServiceEntry.
+
+use super::Protocol;
+use crate::snapshot::Locality;
+use istio_api::ExportTo;
+use istio_api::scalar::Labels;
+use istio_api::{ResourceName, Source};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// A service that requests can be addressed to.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// In full, in lower case; with a wildcard for ServiceEntries that have one.
+    pub hostname: String,
+    /// Where it belongs.
+    pub namespace: String,
+    /// In the order in which they are written.
+    pub ports: Vec<ServicePort>,
+    /// Its own addresses, beside those of its endpoints.
+    pub addresses: Vec<IpAddr>,
+    /// How its endpoints are found.
+    pub discovery: ServiceDiscovery,
+    /// What it is called by.
+    pub endpoints: Vec<ServiceEndpoint>,
+    /// Whether it is outside the mesh.
+    pub external: bool,
+    /// Whether Kubernetes knows it.
+    pub kubernetes: bool,
+    /// Which workloads are its endpoints; `None`: not by their labels.
+    pub selector: Option<Labels>,
+    /// Identities of its servers.
+    pub subject_alt_names: Vec<String>,
+    /// Who sees it.
+    pub(crate) export_to: ExportTo,
+    /// Who says so.
+    pub resource: ResourceName,
+    /// Where.
+    pub source: Source,
+    /// In its resource: `spec`, or the host of several.
+    pub path: String,
+}
+
+/// How endpoints are found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServiceDiscovery {
+    /// They are known.
+    Static,
+    /// By looking their names up.
+    Dns,
+    /// By looking their name up, of which one address is used at a time.
+    LogicalDns,
+    /// There are none: whoever calls knows the address.
+    None,
+}
+
+/// A port of a service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServicePort {
+    /// That requests are addressed to.
+    pub number: u16,
+    /// Unique in the service; may be empty where there is only one.
+    pub name: String,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// That its endpoints listen on, where they do not say so themselves.
+    pub target: u16,
+}
+
+/// An endpoint of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceEndpoint {
+    /// An IP address, or a name to look up.
+    pub address: String,
+    /// Ports by the name of the service's port.
+    pub ports: HashMap<String, u16>,
+    /// What subsets look at.
+    pub labels: Labels,
+    /// Where it is.
+    pub locality: Locality,
+    /// Its share.
+    pub weight: u32,
+    /// Namespace and name of the workload.
+    pub workload: Option<(String, String)>,
+}
+
+impl Service {
+    /// A port by its number.
+    pub fn port(&self, number: u16) -> Option<&ServicePort> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// The port that requests go to which name none: the scheme's own, or the only one that speaks HTTP.
+    pub(crate) fn default_port(&self) -> Option<u16> {
+        let mut http = self.ports.iter().filter(|port| port.protocol.is_http()).map(|port| port.number);
+        match (http.clone().find(|port| *port == 80), http.next(), http.next()) {
+            (Some(port), _, _) | (None, Some(port), None) => Some(port),
+            _ => None,
+        }
+    }
+}
+
+impl ServiceEndpoint {
+    /// Where it listens for a port of its service.
+    pub(crate) fn port(&self, port: &ServicePort) -> u16 {
+        self.ports.get(&port.name).copied().unwrap_or(port.target)
+    }
+}
