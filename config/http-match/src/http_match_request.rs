@@ -33,6 +33,18 @@ plugin_config::object! {
     }
 }
 
+impl HttpMatchRequest {
+    /// Records every fault in `at`.
+    pub fn check(&self, at: &mut At) {
+        CompiledMatch::compile(self, at);
+    }
+
+    /// Whether every request matches; not so when it has a fault.
+    pub fn is_catch_all(&self) -> bool {
+        CompiledMatch::compile(self, &mut At::root()).is_some_and(|compiled| compiled.is_catch_all())
+    }
+}
+
 /// What of a request an index looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Attribute {

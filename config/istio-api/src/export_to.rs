@@ -1,5 +1,6 @@
 //! `exportTo`: who sees a resource.
 
+use crate::Metadata;
 use crate::scalar::DnsLabel;
 use plugin_config::{At, FromNode, Node, Quoted, ReadNode, read};
 use std::collections::BTreeSet;
@@ -21,6 +22,20 @@ pub enum ExportTo {
         /// Those with a name.
         named: BTreeSet<DnsLabel>,
     },
+}
+
+impl ExportTo {
+    /// Checks what a resource says in its field `exportTo`; only a ServiceEntry may say `~`.
+    pub(crate) fn check(&self, metadata: &Metadata, none_allowed: bool, at: &mut At) {
+        let reason = match self {
+            Self::None if !none_allowed => "\"~\" is for ServiceEntries alone",
+            Self::Namespaces { own: true, named } if named.iter().any(|name| name.as_str() == metadata.namespace()) => {
+                "names its own namespace twice: by \".\" and by name"
+            }
+            _ => return,
+        };
+        at.field("exportTo", |at| at.refuse("", reason));
+    }
 }
 
 impl ReadNode for ExportTo {

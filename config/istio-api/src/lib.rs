@@ -9,11 +9,19 @@
 
 pub mod authorization_policy;
 pub mod destination_rule;
+pub mod extension;
+pub mod gateway;
 pub mod kubernetes;
+pub mod peer_authentication;
+pub mod proxy_config;
+pub mod request_authentication;
 pub mod scalar;
 pub mod service_entry;
+pub mod sidecar;
+pub mod telemetry;
 pub mod virtual_service;
 pub mod workload_entry;
+pub mod workload_group;
 
 mod document;
 mod export_to;
@@ -21,6 +29,7 @@ mod fault;
 mod field_path;
 mod files;
 mod metadata;
+mod protocol;
 mod resource;
 mod resources;
 mod scalar_text;
@@ -31,14 +40,25 @@ mod yaml;
 pub use authorization_policy::AuthorizationPolicy;
 pub use destination_rule::DestinationRule;
 pub use export_to::ExportTo;
+pub use extension::{TrafficExtension, WasmPlugin};
 pub use fault::{Fault, Faults, ResourceName};
 pub use files::files;
-pub use kubernetes::Service;
+pub use gateway::Gateway;
+pub use kubernetes::{
+    ConfigMap, Deployment, EndpointSlice, Endpoints, Namespace, Pod, Secret, Service, ServiceAccount, StatefulSet,
+};
 pub use metadata::{Annotations, Metadata, Timestamp};
+pub use peer_authentication::PeerAuthentication;
+pub use protocol::Protocol;
+pub use proxy_config::ProxyConfig;
+pub use request_authentication::RequestAuthentication;
 pub use resource::{Kind, Resource, Shape};
 pub use resources::{Options, Resources, Skipped, read, read_files};
 pub use selector::{LabelSelector, PolicyTargetReference, WorkloadSelector};
 pub use service_entry::ServiceEntry;
+pub use sidecar::Sidecar;
 pub use source::{File, Place, Source};
+pub use telemetry::Telemetry;
 pub use virtual_service::{PortSelector, VirtualService};
 pub use workload_entry::WorkloadEntry;
+pub use workload_group::WorkloadGroup;

@@ -3,8 +3,10 @@
 use crate::document::{Body, Reader};
 use crate::scalar::DnsLabel;
 use crate::{
-    AuthorizationPolicy, DestinationRule, Fault, Faults, File, Kind, Place, Resource, Service, ServiceEntry,
-    VirtualService, WorkloadEntry,
+    AuthorizationPolicy, ConfigMap, Deployment, DestinationRule, EndpointSlice, Endpoints, Fault, Faults, File,
+    Gateway, Kind, Namespace, PeerAuthentication, Place, Pod, ProxyConfig, RequestAuthentication, Resource, Secret,
+    Service, ServiceAccount, ServiceEntry, Sidecar, StatefulSet, Telemetry, TrafficExtension, VirtualService,
+    WasmPlugin, WorkloadEntry, WorkloadGroup,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,10 +78,46 @@ kinds! {
     service_entries: ServiceEntry;
     /// WorkloadEntries.
     workload_entries: WorkloadEntry;
+    /// WorkloadGroups.
+    workload_groups: WorkloadGroup;
+    /// Gateways.
+    gateways: Gateway;
+    /// Sidecars.
+    sidecars: Sidecar;
     /// AuthorizationPolicies.
     authorization_policies: AuthorizationPolicy;
+    /// PeerAuthentications.
+    peer_authentications: PeerAuthentication;
+    /// RequestAuthentications.
+    request_authentications: RequestAuthentication;
+    /// WasmPlugins.
+    wasm_plugins: WasmPlugin;
+    /// TrafficExtensions.
+    traffic_extensions: TrafficExtension;
+    /// Telemetries.
+    telemetries: Telemetry;
+    /// ProxyConfigs.
+    proxy_configs: ProxyConfig;
     /// Kubernetes' Services.
     services: Service;
+    /// Kubernetes' EndpointSlices.
+    endpoint_slices: EndpointSlice;
+    /// Kubernetes' Endpoints.
+    endpoints: Endpoints;
+    /// Kubernetes' Pods.
+    pods: Pod;
+    /// Kubernetes' Deployments.
+    deployments: Deployment;
+    /// Kubernetes' StatefulSets.
+    stateful_sets: StatefulSet;
+    /// Kubernetes' Namespaces.
+    namespaces: Namespace;
+    /// Kubernetes' ServiceAccounts.
+    service_accounts: ServiceAccount;
+    /// Kubernetes' Secrets.
+    secrets: Secret;
+    /// Kubernetes' ConfigMaps.
+    config_maps: ConfigMap;
 }
 
 /// Kinds that Istio has and that are not used.

@@ -60,6 +60,17 @@ plugin_config::object! {
         pub path: Optional<String> = "path",
         /// With it, a client without the cookie is given one for so long; with 0, until its browser ends.
         pub ttl: Option<Duration> = "ttl",
+        /// What else is said when it is set: `SameSite=Lax`.
+        pub attributes: Vec<CookieAttribute> = "attributes",
+    }
+
+    /// What else is said when a cookie is set.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct CookieAttribute {
+        /// Its name.
+        pub name: String = "name",
+        /// Its value; the name alone when absent.
+        pub value: Optional<String> = "value",
     }
 
     /// A ring.
@@ -112,8 +123,12 @@ plugin_config::object! {
     pub struct ZoneAwareLbSetting {
         /// Whether it holds.
         pub enabled: Option<bool> = "enabled",
+        /// Where traffic of a region goes when its endpoints fail.
+        pub failover: Vec<Failover> = "failover",
+        /// Labels, the most important first, as in `localityLbSetting`.
+        pub failover_priority: Vec<String> = "failoverPriority",
         /// Least number of endpoints for which it holds; 6 when absent.
-        pub min_cluster_size: Option<u64> = "minClusterSize",
+        pub min_cluster_size: Option<u32> = "minClusterSize",
     }
 }
 

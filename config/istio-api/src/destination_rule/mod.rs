@@ -3,16 +3,20 @@
 mod load_balancer;
 mod traffic_policy;
 mod validate;
+mod validate_load_balancer;
 
 pub use load_balancer::{
-    ConsistentHash, Distribute, Failover, HttpCookie, LoadBalancer, LocalityLbSetting, Maglev, RingHash, SimpleLb,
-    Warmup, ZoneAwareLbSetting,
+    ConsistentHash, CookieAttribute, Distribute, Failover, HttpCookie, LoadBalancer, LocalityLbSetting, Maglev,
+    RingHash, SimpleLb, Warmup, ZoneAwareLbSetting,
 };
 pub use traffic_policy::{
     ClientTls, ConnectionPool, H2UpgradePolicy, Http2KeepAlive, HttpPool, OutlierDetection, PortTrafficPolicy,
     ProxyProtocol, ProxyProtocolVersion, RetryBudget, TcpKeepalive, TcpPool, TlsMode, TrafficPolicy, Tunnel,
     TunnelProtocol,
 };
+
+pub(crate) use validate::check_connection_pool;
+pub(crate) use validate_load_balancer::check_locality;
 
 use crate::resource::Kind;
 use crate::scalar::{DnsLabel, Host, Labels};

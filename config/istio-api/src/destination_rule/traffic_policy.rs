@@ -2,7 +2,7 @@
 
 use super::LoadBalancer;
 use crate::PortSelector;
-use crate::scalar::{Count, Decimal, Millis, Optional, Port, Status, WholePercent};
+use crate::scalar::{Count, Decimal, ErrorCode, Millis, Optional, Port, WholePercent};
 use plugin_config::Duration;
 
 plugin_config::object! {
@@ -89,7 +89,7 @@ plugin_config::object! {
         /// How many retries at once.
         pub max_retries: Option<Count> = "maxRetries",
         /// How long a connection may be without a request; 1 h when absent.
-        pub idle_timeout: Option<Duration> = "idleTimeout",
+        pub idle_timeout: Option<Millis> = "idleTimeout",
         /// Whether HTTP/1.1 is sent as HTTP/2.
         pub h2_upgrade_policy: H2UpgradePolicy = "h2UpgradePolicy" or H2UpgradePolicy::Default,
         /// Whether what came as HTTP/2 goes as HTTP/2, and HTTP/1.1 as HTTP/1.1.
@@ -123,7 +123,7 @@ plugin_config::object! {
         /// How many of 5xx eject, one after the other; 5 when absent, none do when 0.
         pub consecutive_5xx_errors: Option<u32> = "consecutive5xxErrors",
         /// Statuses that count as errors, in place of 5xx.
-        pub outlier_detection_http_error_codes: Vec<Status> = "outlierDetectionHttpErrorCodes",
+        pub outlier_detection_http_error_codes: Vec<ErrorCode> = "outlierDetectionHttpErrorCodes",
         /// How often endpoints are let back; 10 s when absent.
         pub interval: Option<Millis> = "interval",
         /// How long an endpoint is out the first time; 30 s when absent.

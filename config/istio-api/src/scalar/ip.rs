@@ -23,7 +23,7 @@ impl Default for IpBlock {
 }
 
 /// The block of a text, `None` when it is none.
-pub(crate) fn parse(text: &str) -> Option<IpNet> {
+pub(crate) fn parse_block(text: &str) -> Option<IpNet> {
     match text.contains('/') {
         true => text.parse::<IpNet>().ok().map(|net| net.trunc()),
         false => text.parse::<IpAddr>().ok().map(IpNet::from),
@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Option<IpNet> {
 impl ReadNode for IpBlock {
     fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
         let read = match node {
-            Node::String(text) => parse(text),
+            Node::String(text) => parse_block(text),
             _ => None,
         };
         match read {

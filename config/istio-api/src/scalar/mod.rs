@@ -6,15 +6,20 @@ mod labels;
 mod names;
 mod numbers;
 mod optional;
+mod scoped_host;
 mod structure;
 mod times;
 
 pub use host::Host;
+pub(crate) use host::is_domain;
 pub use ip::IpBlock;
+pub(crate) use ip::parse_block;
 pub use labels::Labels;
+pub(crate) use names::is_base64;
 pub use names::{DnsLabel, DnsName, HeaderName};
-pub use numbers::{Count, Decimal, Port, Status, WholePercent};
+pub use numbers::{Count, Decimal, ErrorCode, Port, Status, WholePercent};
 pub use optional::{Ignored, Optional};
+pub use scoped_host::{EgressHost, GatewayHost, NamespaceScope};
 pub use structure::Structure;
 pub use times::Millis;
 

@@ -29,3 +29,11 @@ fn is_label(text: &str) -> bool {
 fn is_header_name(text: &str) -> bool {
     http_match::header_name(text).is_some()
 }
+
+/// Whether a text is base64 (RFC 4648), of either alphabet, with padding or without.
+pub(crate) fn is_base64(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
+    digits.bytes().all(valid) && digits.len() % 4 != 1 && (padding == 0 || (padding <= 2 && text.len() % 4 == 0))
+}

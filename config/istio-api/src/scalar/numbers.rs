@@ -61,6 +61,8 @@ whole_numbers! {
     Port: u16 = 1..=65535;
     /// A status that a response may have.
     Status: u16 = 200..=599;
+    /// A status that a server may answer with.
+    ErrorCode: u16 = 100..=599;
     /// A percentage without a fraction.
     WholePercent: u8 = 0..=100;
     /// How many of something: Istio's signed 32 bits, of which it takes none below zero.

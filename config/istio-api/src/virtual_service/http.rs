@@ -35,6 +35,8 @@ plugin_config::object! {
         pub mirrors: Vec<MirrorPolicy> = "mirrors",
         /// The deprecated share of requests that `mirror` gets.
         pub mirror_percent: Option<WholePercent> = "mirrorPercent",
+        /// An older spelling of `mirrorPercent`, which Istio's schema still has.
+        pub mirror_percent_snake: Option<WholePercent> = "mirror_percent",
         /// The share of requests that `mirror` gets; all when absent.
         pub mirror_percentage: Option<Percent> = "mirrorPercentage",
         /// What browsers are told about other origins.

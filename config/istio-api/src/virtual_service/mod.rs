@@ -3,6 +3,7 @@
 mod http;
 mod tcp;
 mod validate;
+mod validate_http;
 
 pub use http::{
     Abort, CorsPolicy, Delay, Delegate, DerivePort, DirectResponse, Fault, HeaderOperations, Headers, HttpBody,
@@ -10,6 +11,8 @@ pub use http::{
     UnmatchedPreflights,
 };
 pub use tcp::{L4MatchAttributes, RouteDestination, TcpRoute, TlsMatchAttributes, TlsRoute};
+
+pub(crate) use validate_http::check_retries;
 
 use crate::resource::Kind;
 use crate::scalar::{DnsLabel, Host, Optional, Port};
@@ -58,8 +61,8 @@ impl Kind for VirtualService {
     const GROUP: &'static str = "networking.istio.io";
     const VERSIONS: &'static [&'static str] = &["v1", "v1beta1", "v1alpha3"];
 
-    fn validate(&self, _: &Metadata, at: &mut At) {
-        validate::check(self, at);
+    fn validate(&self, metadata: &Metadata, at: &mut At) {
+        validate::check(self, metadata, at);
     }
 
     fn warn(&self, _: &Metadata, at: &mut At) {

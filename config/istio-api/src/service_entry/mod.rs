@@ -1,5 +1,7 @@
 //! ServiceEntry: services that are not Kubernetes' own.
 
+mod validate;
+
 use crate::resource::Kind;
 use crate::scalar::{Host, IpBlock, Port};
 use crate::{ExportTo, Metadata, WorkloadEntry, WorkloadSelector};
@@ -72,5 +74,11 @@ impl Kind for ServiceEntry {
     const GROUP: &'static str = "networking.istio.io";
     const VERSIONS: &'static [&'static str] = &["v1", "v1beta1", "v1alpha3"];
 
-    fn validate(&self, _: &Metadata, _at: &mut At) {}
+    fn validate(&self, metadata: &Metadata, at: &mut At) {
+        validate::check(self, metadata, at);
+    }
+
+    fn warn(&self, _: &Metadata, at: &mut At) {
+        validate::warn(self, at);
+    }
 }
