@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host::telemetry::LogLevels;
+use istio_api::scalar::DnsLabel;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Istio's traffic and security API as Proxy-Wasm filters, and a sidecar that runs them.
@@ -14,17 +16,20 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Runs the proxy until SIGTERM; SIGHUP, or a change of the file, reloads it.
+    /// Runs the proxy until SIGTERM; SIGHUP, or a change of the files, reloads it.
     Run(RunArguments),
     /// Starts a proxy with all six filters and small services behind it, and says what to try.
     Demo(DemoArguments),
 }
 
 #[derive(Args)]
+#[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct RunArguments {
-    /// What to run: listeners, clusters, modules, plugins, as YAML or JSON.
-    #[arg(long, value_name = "FILE", env = "OUTRIGGER_SNAPSHOT")]
-    pub(crate) snapshot: PathBuf,
+    /// What to run, by itself: listeners, clusters, modules, plugins, as YAML or JSON.
+    #[arg(long, value_name = "FILE", env = "OUTRIGGER_SNAPSHOT", required_unless_present = "files")]
+    pub(crate) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) mesh: MeshArguments,
     /// What is logged on standard error: a level, and levels of single parts, as in info,wasm=debug.
     #[arg(long, value_name = "LEVELS", env = "OUTRIGGER_LOG", default_value = "info")]
     pub(crate) log_level: LogLevels,
@@ -36,6 +41,66 @@ pub(crate) struct RunArguments {
     pub(crate) validate: bool,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  outrigger run -f mesh/ --workload shop/reviews-v1            the sidecar of a WorkloadEntry
+  outrigger run -f mesh/ -n shop --labels app=cart,version=v2  the sidecar of a workload that no file describes
+  outrigger run -f mesh/ -n edge --gateway --labels istio=ingressgateway
+  outrigger run -f mesh/ --all                                 a sidecar for every WorkloadEntry";
+
+/// Istio's resources, and whom a proxy is for.
+#[derive(Args, Clone)]
+pub(crate) struct MeshArguments {
+    /// Istio's resources: files, folders, - for standard input. Changes are served when they are saved.
+    #[arg(short, long, value_name = "FILE|FOLDER", conflicts_with = "snapshot")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The namespace of resources that name none, and of the workload.
+    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = namespace)]
+    pub(crate) namespace: DnsLabel,
+    /// The workload whose sidecar this is: a WorkloadEntry, or a name for what --labels describe.
+    #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "files")]
+    pub(crate) workload: Option<String>,
+    /// A sidecar for every WorkloadEntry, each on its workload's own address.
+    #[arg(long, requires = "files", conflicts_with_all = ["workload", "labels", "gateway", "outbound", "inbound", "admin"])]
+    pub(crate) all: bool,
+    /// A gateway, for which the Gateways are that select its labels.
+    #[arg(long, requires_all = ["files", "labels"])]
+    pub(crate) gateway: bool,
+    /// Labels of the workload.
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label, requires = "files")]
+    pub(crate) labels: Vec<(String, String)>,
+    /// The workload's service account.
+    #[arg(long, value_name = "NAME", requires = "files")]
+    pub(crate) service_account: Option<String>,
+    /// Where the application listens [default: 127.0.0.1].
+    #[arg(long, value_name = "ADDRESS", requires = "files")]
+    pub(crate) app: Option<IpAddr>,
+    /// Where the workload's own requests are taken [default: 127.0.0.1:15001].
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "files")]
+    pub(crate) outbound: Option<SocketAddr>,
+    /// Where requests for the workload are taken [default: 0.0.0.0:15006].
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "files")]
+    pub(crate) inbound: Option<SocketAddr>,
+    /// Where the admin server listens [default: 127.0.0.1:15000].
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "files")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// How many workers [default: as many as there are CPUs; with --all one for each proxy].
+    #[arg(long, value_name = "NUMBER", requires = "files")]
+    pub(crate) workers: Option<usize>,
+    /// Where requests are logged, in Istio's format: /dev/stdout, or a file.
+    #[arg(long, value_name = "FILE", requires = "files")]
+    pub(crate) access_log: Option<PathBuf>,
+}
+
+fn namespace(text: &str) -> Result<DnsLabel, String> {
+    DnsLabel::new(text).ok_or_else(|| "not the name of a namespace".to_owned())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// How the process's log is written.

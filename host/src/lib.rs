@@ -17,5 +17,5 @@ pub mod upstream;
 pub mod wasm;
 mod worker;
 
-pub use app::{GuestLog, MemoryUse, Options, Proxy};
+pub use app::{GuestLog, Lookup, MemoryUse, Options, Proxy};
 pub use faults::Faults;

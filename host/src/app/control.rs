@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 /// How often is looked for endpoints whose ejection is over: the least interval that makes sense.
 const SWEEP: Duration = Duration::from_millis(100);
 
+/// How often is looked for names that are to be looked up again.
+const NAMES: Duration = Duration::from_secs(1);
+
 /// The thread; ends with this.
 pub(super) struct Control {
     stop: Option<oneshot::Sender<()>>,
@@ -64,6 +67,8 @@ async fn serve(core: Arc<Core>, listener: Option<TcpListener>, mut stopped: ones
     let mut sweeps = Sweeps::default();
     let mut interval = tokio::time::interval(SWEEP);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut names = tokio::time::interval(NAMES);
+    names.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut memory = tokio::time::interval(LOOKED_AT);
     memory.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -71,6 +76,11 @@ async fn serve(core: Arc<Core>, listener: Option<TcpListener>, mut stopped: ones
             _ = &mut stopped => return,
             _ = interval.tick() => sweeps.run(&core, Instant::now()),
             _ = memory.tick() => core.overload.look(),
+            _ = names.tick() => {
+                let core = core.clone();
+                // Not waited for: it takes as long as names take.
+                drop(tokio::task::spawn_blocking(move || core.refresh_names(Instant::now())));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::Faults;
 use crate::admin::{CertificateReport, ProxyStatus, Readiness, VmReport};
 use crate::app::fleet::{Addresses, Fleet};
+use crate::app::resolver::Resolver;
 use crate::generation::{Generation, ModuleCache, Workshop};
 use crate::overload::Overload;
 use crate::telemetry::{LogControl, LogWriter, Registry};
@@ -22,6 +23,7 @@ pub(super) struct Core {
     pub(super) log_writer: LogWriter,
     pub(super) log: Option<LogControl>,
     pub(super) overload: Arc<Overload>,
+    pub(super) resolver: Resolver,
     pub(super) started: Instant,
     /// One change at a time.
     pub(super) changing: Mutex<()>,
@@ -35,6 +37,8 @@ pub(super) struct Core {
 /// What has been decided last.
 #[derive(Default)]
 pub(super) struct State {
+    /// As it was written: names of endpoints not looked up.
+    pub(super) written: Option<Arc<Snapshot>>,
     pub(super) generation: Option<Arc<Generation>>,
     pub(super) addresses: Addresses,
     pub(super) refused: Option<Faults>,
@@ -58,12 +62,30 @@ impl Core {
 
     /// Serves by another snapshot.
     pub(super) fn reload(&self, snapshot: Snapshot) -> Result<(), Faults> {
+        self.resolver.learn(&snapshot);
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = self.change(snapshot);
+        let changed = self.change(self.resolver.resolve(&snapshot));
+        if changed.is_ok() {
+            self.state().written = Some(Arc::new(snapshot));
+        }
         self.state().refused = changed.as_ref().err().cloned();
         // Of what the snapshot before had, and this one has not.
         self.registry.drop_unused();
         changed
+    }
+
+    /// Looks up the names whose time has come, and serves by what they stand for now. May take seconds.
+    pub(super) fn refresh_names(&self, now: Instant) {
+        let Some(written) = self.state().written.clone() else { return };
+        if !self.resolver.refresh(&written, now) {
+            return;
+        }
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whatever was loaded meanwhile was resolved with what is known now.
+        let is_current = self.state().written.as_ref().is_some_and(|current| Arc::ptr_eq(current, &written));
+        if let Some(Err(faults)) = is_current.then(|| self.change(self.resolver.resolve(&written))) {
+            tracing::error!(%faults, "new addresses of endpoints cannot be used; what was used before goes on");
+        }
     }
 
     fn change(&self, snapshot: Snapshot) -> Result<(), Faults> {

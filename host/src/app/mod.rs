@@ -3,6 +3,7 @@
 mod control;
 mod core;
 mod fleet;
+mod resolver;
 
 use crate::Faults;
 use crate::admin::ProxyStatus;
@@ -15,6 +16,8 @@ use compiler::snapshot::Snapshot;
 use control::Control;
 use core::{Core, State};
 use fleet::Fleet;
+pub use resolver::Lookup;
+use resolver::Resolver;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -37,6 +40,8 @@ pub struct Options {
     pub log: Option<LogControl>,
     /// Tells how much memory is in use; none: the system is asked.
     pub memory_use: Option<MemoryUse>,
+    /// Looks up names of endpoints; none: the system is asked.
+    pub lookup: Option<Lookup>,
 }
 
 /// Tells the share of memory that is in use, given the snapshot's bound in bytes.
@@ -150,7 +155,7 @@ impl Proxy {
 
 /// What a proxy is made of, serving nothing yet. As many workers as there are CPUs unless it is said.
 fn core(workers: Option<usize>, options: Options) -> Result<Core, Faults> {
-    let Options { module_cache, guest_log, registry, log_writer, log, memory_use } = options;
+    let Options { module_cache, guest_log, registry, log_writer, log, memory_use, lookup } = options;
     let engine = WasmEngine::new(module_cache).map_err(Faults::one)?;
     let log_writer = match log_writer {
         Some(writer) => writer,
@@ -173,6 +178,7 @@ fn core(workers: Option<usize>, options: Options) -> Result<Core, Faults> {
         log_writer,
         log,
         overload,
+        resolver: Resolver::new(lookup),
         started: Instant::now(),
         changing: Mutex::new(()),
         state: Mutex::new(State::default()),

@@ -27,15 +27,15 @@ fn start(arguments: &DemoArguments) -> Result<ExitCode, String> {
     let file = write_snapshot(&arguments.directory, arguments.once)?;
     let services = services::start(!arguments.once)?;
     let options = run::options(arguments.cache.folder(), LogStyle::Text, LogLevels::default());
-    let started = options.and_then(|options| run::start(&file, options));
-    let proxy = started.map_err(|faults| faults.to_string())?;
+    let started = options.and_then(|options| run::start(run::Source::Snapshot(file.clone()), options));
+    let fleet = started.map_err(|faults| faults.to_string())?;
     if arguments.once {
         tour::take(&services)?;
         return Ok(ExitCode::SUCCESS);
     }
     println!("A proxy runs with all six filters. In another terminal:\n{}", tries());
     println!("Edit {} and see what changes. Ctrl-C ends the demo.\n", file.display());
-    Ok(run::serve(proxy, &file))
+    Ok(run::serve(fleet))
 }
 
 /// Writes the snapshot, unless the user has one already that is to be gone on with.

@@ -195,12 +195,7 @@ async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: Tc
     let _connected = (worker.connected(), serving.stats.accepted());
     // A socket that cannot be told so is slower, not wrong.
     let _ = stream.set_nodelay(true);
-    let Ok(destination) = SockRef::from(&stream)
-        .local_addr()
-        .and_then(|address| address.as_socket().ok_or_else(|| io::Error::other("no IP address")))
-    else {
-        return;
-    };
+    let Ok(destination) = destination(&stream, serving.plan.use_original_dst) else { return };
     let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
     let admitted = match serving.plan.chains.admit(stream, peer, destination, id).await {
         Ok(admitted) => admitted,
@@ -212,6 +207,19 @@ async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: Tc
         Some(Served::Tcp(chain)) => tcp::serve(worker.clone(), chain.current(), accepted).await,
         None => {}
     }
+}
+
+/// Where a connection was made to: before it was redirected to this listener, if it was and that counts.
+fn destination(stream: &TcpStream, use_original_dst: bool) -> io::Result<SocketAddr> {
+    let socket = SockRef::from(stream);
+    let local = socket.local_addr()?;
+    let original = use_original_dst.then(|| match local.is_ipv6() {
+        true => socket.original_dst_v6(),
+        false => socket.original_dst_v4(),
+    });
+    // One that was not redirected has none.
+    let address = original.and_then(Result::ok).unwrap_or(local);
+    address.as_socket().ok_or_else(|| io::Error::other("no IP address"))
 }
 
 /// Says why a connection is closed before anything has served it. Who says nothing, such as a health check, is no news.

@@ -36,6 +36,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) direction: Direction,
+    /// Whether connections are redirected to it.
+    pub(crate) use_original_dst: bool,
     /// Chooses the filter chain of a connection.
     pub(crate) chains: ListenerChains,
     pub(crate) filter_chains: Vec<ChainPlan>,
@@ -122,7 +124,8 @@ fn listener(config: &snapshot::Listener, modules: &Modules, faults: &mut Faults)
         .map(|(index, chain)| chain_plan(chain, modules, &format!("{place} filterChains[{index}]"), faults));
     let filter_chains = filter_chains.collect();
     let (name, address, direction) = (config.name.clone(), config.address, config.direction);
-    Some(ListenerPlan { name, address, direction, chains: chains.ok()?, filter_chains })
+    let (use_original_dst, chains) = (config.use_original_dst, chains.ok()?);
+    Some(ListenerPlan { name, address, direction, use_original_dst, chains, filter_chains })
 }
 
 fn chain_plan(chain: &snapshot::FilterChain, modules: &Modules, place: &str, faults: &mut Faults) -> ChainPlan {

@@ -1,7 +1,7 @@
 //! Services and the DestinationRules about them → clusters.
 
 use crate::mesh::destination_rules::{Policy, Said};
-use crate::mesh::{Mesh, Protocol, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};
+use crate::mesh::{Mesh, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{
     CircuitBreakers, Cluster, DataSource, DnsDiscovery, DnsName, Duration, Endpoint, LoadBalancingPolicy, Locality,
@@ -31,7 +31,7 @@ pub(crate) fn clusters(mesh: &Mesh<'_>, client: &Workload, service: &Service, re
     let rules = mesh.destination_rules.of(service, client, &mesh.settings.root_namespace);
     let subsets = rules.subsets();
     let mut clusters = Vec::new();
-    for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+    for port in service.ports.iter().filter(|port| port.is_proxied()) {
         for subset in std::iter::once(None).chain(subsets.iter().map(Some)) {
             let policy = rules.policy(port.number, subset);
             let builder = Builder { client, service, port, subset: subset.map(|subset| subset.value), policy };
@@ -93,7 +93,7 @@ impl Builder<'_, '_> {
             cluster.connect_timeout = Duration(timeout.get());
         }
         if let Some(timeout) = http.and_then(|http| http.idle_timeout) {
-            cluster.idle_timeout = Duration(timeout.0);
+            cluster.idle_timeout = Duration(timeout.get());
         }
         cluster.max_requests_per_connection =
             http.and_then(|http| http.max_requests_per_connection).map_or(0, Count::get);
@@ -241,11 +241,7 @@ impl Builder<'_, '_> {
         if http.is_some_and(|http| http.h2_upgrade_policy == H2UpgradePolicy::Upgrade) {
             return UpstreamProtocol::Http2;
         }
-        match self.port.protocol {
-            Protocol::Http2 => UpstreamProtocol::Http2,
-            Protocol::Undeclared => UpstreamProtocol::Downstream,
-            _ => UpstreamProtocol::Http1,
-        }
+        self.port.upstream_protocol()
     }
 
     /// Zero, as nothing, stands for no bound.
@@ -316,13 +312,13 @@ impl Builder<'_, '_> {
             certificate: certificate
                 .map(|(certificate_chain, private_key)| TlsCertificate { certificate_chain, private_key }),
             trusted_ca: file(&written.ca_certificates),
-            sni: written.sni.as_ref().map(Clone::clone),
+            sni: written.sni.to_option(),
             auto_sni: written.sni.is_none(),
             subject_alt_names: names.clone(),
             // With a name of its own to ask for, only who signed is looked at.
             danger_skip_name_check: written.sni.is_some() && names.is_empty(),
             danger_skip_verify: written.insecure_skip_verify == Some(true),
-            alpn: if self.port.protocol == Protocol::Http2 { vec!["h2".to_owned()] } else { Vec::new() },
+            alpn: if self.port.upstream_protocol() == UpstreamProtocol::Http2 { vec!["h2".to_owned()] } else { Vec::new() },
             ..UpstreamTls::default()
         })
     }

@@ -1,13 +1,14 @@
 //! What a sidecar does with the requests for its workload.
 
 use super::authorization_policy;
-use super::filters::FilterConfigs;
 use super::Settings;
-use crate::mesh::{Mesh, Protocol, Service, Workload};
+use super::filters::FilterConfigs;
+use super::wasm_plugin::{Mode, UserPlugins};
+use crate::mesh::{Mesh, Service, ServicePort, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, Endpoint, FilterChain, FilterChainMatch, HttpConnectionManager, Listener,
-    Locality, NetworkFilter, Plugin, TcpProxy, UpstreamProtocol,
+    Locality, NetworkFilter, Plugin, TcpProxy,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,7 +22,7 @@ pub(crate) struct Inbound {
 /// A port of the application.
 struct AppPort<'m> {
     number: u16,
-    protocol: Protocol,
+    port: &'m ServicePort,
     service: &'m Service,
 }
 
@@ -31,7 +32,7 @@ pub(crate) fn compile(
     workload: &Workload,
     settings: &Settings,
     address: SocketAddr,
-    plugins: &[Plugin],
+    user: &UserPlugins<'_>,
     report: &mut Report,
 ) -> serde_json::Result<Inbound> {
     let ports = app_ports(mesh, workload);
@@ -42,11 +43,12 @@ pub(crate) fn compile(
         let cluster = format!("inbound|{}||", port.number);
         inbound.clusters.push(app_cluster(&cluster, settings.app, port));
         let chain = |destination_port| {
+            let plugins = user.of(Mode::Server, Some(port.number));
             let filter = network_filter(&authz, port, cluster.clone(), settings, plugins)?;
             let filter_chain_match = FilterChainMatch { destination_port, ..FilterChainMatch::default() };
             serde_json::Result::Ok(FilterChain { filter_chain_match, transport_socket: None, network_filter: filter })
         };
-        if !port.protocol.is_http() && !authz.policies.is_empty() {
+        if !port.port.is_http() && !authz.policies.is_empty() {
             let reason = "policies apply to the workload, and connections without HTTP are not judged yet: \
                           they would pass unjudged";
             report.refuse(Field { name: port.service, path: &port.service.path }, format!("port {}", port.number), reason);
@@ -82,10 +84,10 @@ fn app_ports<'m>(mesh: &'m Mesh<'_>, workload: &Workload) -> Vec<AppPort<'m>> {
         if endpoint.is_none() && !(selected && service.namespace == workload.namespace) {
             continue;
         }
-        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+        for port in service.ports.iter().filter(|port| port.is_proxied()) {
             let number = endpoint.map_or(port.target, |endpoint| endpoint.port(port));
             if !ports.iter().any(|known| known.number == number) {
-                ports.push(AppPort { number, protocol: port.protocol, service });
+                ports.push(AppPort { number, port, service });
             }
         }
     }
@@ -96,11 +98,7 @@ fn app_cluster(name: &str, app: IpAddr, port: &AppPort<'_>) -> Cluster {
     let address = SocketAddr::new(app, port.number);
     Cluster {
         endpoints: vec![Endpoint { address, weight: 1, priority: 0, locality: Locality::default() }],
-        protocol: match port.protocol {
-            Protocol::Http2 => UpstreamProtocol::Http2,
-            Protocol::Undeclared => UpstreamProtocol::Downstream,
-            _ => UpstreamProtocol::Http1,
-        },
+        protocol: port.port.upstream_protocol(),
         ..Cluster::named(name)
     }
 }
@@ -110,15 +108,15 @@ fn network_filter(
     port: &AppPort<'_>,
     cluster: String,
     settings: &Settings,
-    plugins: &[Plugin],
+    plugins: Vec<Plugin>,
 ) -> serde_json::Result<NetworkFilter> {
     let access_log = settings.access_log.clone();
-    if !port.protocol.is_http() {
+    if !port.port.is_http() {
         return Ok(NetworkFilter::TcpProxy(TcpProxy { access_log, ..TcpProxy::to(cluster) }));
     }
     let configs = FilterConfigs { authz: authz.clone(), ..FilterConfigs::default() };
     Ok(NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
-        plugins: configs.plugins(plugins.to_vec())?,
+        plugins: configs.plugins(plugins)?,
         access_log,
         ..HttpConnectionManager::to(Destination::Cluster(cluster))
     })))

@@ -1,13 +1,18 @@
 //! Resources, joined, and the workload that a proxy is for → its snapshot. One file for each kind of resource, and one
 //! for each way that traffic goes.
 
+mod authentication;
 mod authorization_policy;
 mod destination_rule;
 mod filters;
+mod gateway;
 mod inbound;
 mod origin;
 mod outbound;
+mod server_tls;
+mod sidecar;
 mod virtual_service;
+mod wasm_plugin;
 
 pub use origin::{Origin, Origins};
 
@@ -15,9 +20,9 @@ use crate::mesh::{Mesh, Workload};
 use crate::report::Report;
 use crate::snapshot::{AccessLog, NetworkFilter, Plugin, Snapshot};
 use istio_api::Fault;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use wasm_plugin::UserPlugins;
 
 /// How a proxy is set up beside what the resources say.
 #[derive(Clone, Debug)]
@@ -87,32 +92,48 @@ impl Mesh<'_> {
     /// # Errors
     /// Everything that is written for it and cannot be done.
     pub fn sidecar(&self, workload: &Workload, settings: &Settings) -> Result<Compiled, CompileError> {
-        let mut report = Report::default();
-        let mut origins = Origins::default();
-        let made = self.sidecar_snapshot(workload, settings, &mut origins, &mut report);
-        finish(made, origins, report)
+        self.compile(workload, settings, |user, origins, report| {
+            let mut snapshot = Snapshot::default();
+            authentication::check(self, workload, report);
+            if let Some(address) = settings.inbound {
+                let inbound = inbound::compile(self, workload, settings, address, user, report)?;
+                snapshot.listeners.extend(inbound.listeners);
+                snapshot.clusters.extend(inbound.clusters);
+            }
+            if let Some(address) = settings.outbound {
+                let outbound = outbound::compile(self, workload, settings, address, user, origins, report)?;
+                snapshot.listeners.push(outbound.listener);
+                snapshot.clusters.extend(outbound.clusters);
+            }
+            Ok(snapshot)
+        })
     }
 
-    fn sidecar_snapshot(
+    /// What a gateway runs: the servers of every Gateway that selects it.
+    ///
+    /// # Errors
+    /// Everything that is written for it and cannot be done.
+    pub fn gateway(&self, workload: &Workload, settings: &Settings) -> Result<Compiled, CompileError> {
+        self.compile(workload, settings, |user, origins, report| {
+            let gateways = gateway::compile(self, workload, settings, user, origins, report)?;
+            Ok(Snapshot { listeners: gateways.listeners, clusters: gateways.clusters, ..Snapshot::default() })
+        })
+    }
+
+    fn compile(
         &self,
         workload: &Workload,
         settings: &Settings,
-        origins: &mut Origins,
-        report: &mut Report,
-    ) -> serde_json::Result<Snapshot> {
-        let mut snapshot = Snapshot { admin: settings.admin, workers: settings.workers, ..Snapshot::default() };
-        if let Some(address) = settings.inbound {
-            let inbound = inbound::compile(self, workload, settings, address, &[], report)?;
-            snapshot.listeners.extend(inbound.listeners);
-            snapshot.clusters.extend(inbound.clusters);
-        }
-        if let Some(address) = settings.outbound {
-            let outbound = outbound::compile(self, workload, settings, address, Vec::new(), origins, report)?;
-            snapshot.listeners.push(outbound.listener);
-            snapshot.clusters.extend(outbound.clusters);
-        }
-        snapshot.modules = filters::modules(plugins(&snapshot), &BTreeMap::new());
-        Ok(snapshot)
+        make: impl FnOnce(&UserPlugins<'_>, &mut Origins, &mut Report) -> serde_json::Result<Snapshot>,
+    ) -> Result<Compiled, CompileError> {
+        let (mut report, mut origins) = (Report::default(), Origins::default());
+        let user = wasm_plugin::compile(self, workload, &mut report);
+        let made = make(&user, &mut origins, &mut report).map(|mut snapshot| {
+            (snapshot.admin, snapshot.workers) = (settings.admin, settings.workers);
+            snapshot.modules = filters::modules(plugins(&snapshot), &user.modules);
+            snapshot
+        });
+        finish(made, origins, report)
     }
 }
 

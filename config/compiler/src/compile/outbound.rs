@@ -4,14 +4,18 @@ use super::Settings;
 use super::destination_rule::{cluster_name, clusters};
 use super::filters::{CLUSTER_HEADER, FilterConfigs};
 use super::origin::Origins;
+use super::sidecar;
 use super::virtual_service::{RouteCompiler, mesh_gateways};
-use crate::mesh::{Mesh, Protocol, Service, ServicePort, Workload};
+use super::wasm_plugin::{Mode, UserPlugins};
+use crate::mesh::{Mesh, Service, ServicePort, Workload};
 use crate::report::Report;
 use crate::snapshot::{
     Cluster, Destination, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, NetworkFilter,
-    Plugin, TcpProxy,
+    TcpProxy,
 };
+use istio_api::{Resource, Sidecar};
 use header_rules::{UnknownAuthorityConfig, UnknownAuthorityPolicy, VirtualHostConfig};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
@@ -32,12 +36,14 @@ pub(crate) fn compile(
     workload: &Workload,
     settings: &Settings,
     address: SocketAddr,
-    plugins: Vec<Plugin>,
+    user: &UserPlugins<'_>,
     origins: &mut Origins,
     report: &mut Report,
 ) -> serde_json::Result<Outbound> {
     let mut configs = FilterConfigs::default();
-    let visible: Vec<&Service> = mesh.registry.visible(&workload.namespace).collect();
+    let scope = sidecar::of_workload(mesh, workload);
+    let visible = imported(mesh, workload, scope);
+    let visible: Vec<&Service> = visible.iter().map(Cow::as_ref).collect();
     let gateways = mesh_gateways();
     let routes = RouteCompiler { mesh, client: workload, gateways: &gateways, configs: &mut configs, origins, report };
     let virtual_hosts = VirtualHosts::compile(&visible, routes);
@@ -46,7 +52,7 @@ pub(crate) fn compile(
     configs.header_rules.unknown_authority =
         Some(UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Reject, cluster: None });
     let http = HttpConnectionManager {
-        plugins: configs.plugins(plugins)?,
+        plugins: configs.plugins(user.of(Mode::Client, None))?,
         connect: true,
         access_log: settings.access_log.clone(),
         ..HttpConnectionManager::to(Destination::ClusterHeader { name: CLUSTER_HEADER.to_owned(), default: None })
@@ -68,18 +74,35 @@ pub(crate) fn compile(
     Ok(Outbound { listener, clusters })
 }
 
+/// The services that a workload's proxy knows, with the ports of each that it knows.
+fn imported<'m>(mesh: &'m Mesh<'_>, workload: &'m Workload, scope: Option<&Resource<Sidecar>>) -> Vec<Cow<'m, Service>> {
+    let mut imported = Vec::new();
+    for service in mesh.registry.visible(&workload.namespace) {
+        let known = |port: &ServicePort| sidecar::imports(scope, service, port.number);
+        match service.ports.iter().filter(|port| known(port)).count() {
+            0 => {}
+            all if all == service.ports.len() => imported.push(Cow::Borrowed(service)),
+            _ => {
+                let ports = service.ports.iter().filter(|port| known(port)).cloned().collect();
+                imported.push(Cow::Owned(Service { ports, ..service.clone() }));
+            }
+        }
+    }
+    imported
+}
+
 /// Ports of services that speak no HTTP. What is redirected to such a port is forwarded as it comes; of several services
 /// on one port the first: they differ by their addresses only, which chains do not tell apart yet.
 fn tcp_chains(visible: &[&Service], settings: &Settings) -> Vec<FilterChain> {
     let mut taken: HashSet<u16> = visible
         .iter()
         .flat_map(|service| &service.ports)
-        .filter(|port| port.protocol.is_http())
+        .filter(|port| port.is_http())
         .map(|port| port.number)
         .collect();
     let mut chains = Vec::new();
     for service in visible {
-        for port in service.ports.iter().filter(|port| matches!(port.protocol, Protocol::Tcp | Protocol::Tls)) {
+        for port in service.ports.iter().filter(|port| port.is_proxied() && !port.is_http()) {
             if taken.insert(port.number) {
                 let cluster = cluster_name(port.number, "", &service.hostname);
                 chains.push(FilterChain {
@@ -114,7 +137,7 @@ impl<'c, 'r> VirtualHosts<'c, 'r> {
             Self { routes, hosts: Vec::new(), by_virtual_service: HashMap::new(), taken: HashSet::new() };
         // Names in full first: what is short for one service may be another's name in full.
         for service in visible {
-            for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+            for port in service.ports.iter().filter(|port| port.is_proxied()) {
                 hosts.service(service, port);
             }
         }
@@ -135,7 +158,7 @@ impl<'c, 'r> VirtualHosts<'c, 'r> {
         }
         let (mesh, client) = (self.routes.mesh, self.routes.client);
         let routed = mesh.virtual_services.of_mesh_host(&service.hostname, &client.namespace);
-        match routed.filter(|(_, routed)| port.protocol.is_http() && !routed.http.is_empty()) {
+        match routed.filter(|(_, routed)| port.is_http() && !routed.http.is_empty()) {
             Some((place, routed)) => match self.by_virtual_service.get(&(place, ports.clone())) {
                 Some(known) => {
                     if let Some(host) = self.hosts.get_mut(*known) {

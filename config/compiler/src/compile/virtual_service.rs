@@ -240,7 +240,7 @@ impl RouteCompiler<'_, '_> {
         header_rules::RetriesConfig {
             attempts: written.attempts.get(),
             per_try_timeout: written.per_try_timeout.map(millis),
-            retry_on: written.retry_on.as_ref().map(Clone::clone),
+            retry_on: written.retry_on.to_option(),
         }
     }
 }
@@ -277,6 +277,11 @@ fn is_catch_all(wanted: &http_match::HttpMatchRequest) -> bool {
         && named.iter().all(|conditions| conditions.0.is_empty())
 }
 
+/// Whether a route takes every request.
+pub(crate) fn takes_all(route: &RouteConfig) -> bool {
+    route.matches.is_empty() || route.matches.iter().any(is_catch_all)
+}
+
 fn shifted(cluster: String, written: &HttpRouteDestination) -> weighted_shifting::Destination {
     weighted_shifting::Destination {
         cluster,
@@ -289,7 +294,7 @@ fn hash_key(said: &Said<'_, ConsistentHash>, report: &mut Report) -> HashKey {
     let hash = said.value;
     let cookie = |cookie: &istio_api::destination_rule::HttpCookie| weighted_shifting::Cookie {
         name: cookie.name.clone(),
-        path: cookie.path.as_ref().map(Clone::clone),
+        path: cookie.path.to_option(),
         ttl: cookie.ttl,
     };
     if hash.http_cookie.as_ref().is_some_and(|cookie| !cookie.attributes.is_empty()) {
@@ -297,10 +302,10 @@ fn hash_key(said: &Said<'_, ConsistentHash>, report: &mut Report) -> HashKey {
         report.notice(Field { name: said.rule, path: &path }, "", "cookies are set without further attributes yet");
     }
     HashKey {
-        http_header_name: hash.http_header_name.as_ref().map(Clone::clone),
+        http_header_name: hash.http_header_name.to_option(),
         http_cookie: hash.http_cookie.as_ref().map(cookie),
         use_source_ip: hash.use_source_ip == Some(true),
-        http_query_parameter_name: hash.http_query_parameter_name.as_ref().map(Clone::clone),
+        http_query_parameter_name: hash.http_query_parameter_name.to_option(),
     }
 }
 
@@ -334,10 +339,10 @@ fn sorted(written: &ListMap<String>) -> ListMap<String> {
 fn redirect(written: &virtual_service::Redirect) -> header_rules::RedirectConfig {
     use virtual_service::DerivePort;
     header_rules::RedirectConfig {
-        uri: written.uri.as_ref().map(Clone::clone),
-        prefix_rewrite: written.prefix_rewrite.as_ref().map(Clone::clone),
-        authority: written.authority.as_ref().map(Clone::clone),
-        scheme: written.scheme.as_ref().map(Clone::clone),
+        uri: written.uri.to_option(),
+        prefix_rewrite: written.prefix_rewrite.to_option(),
+        authority: written.authority.to_option(),
+        scheme: written.scheme.to_option(),
         port: written.port.map(Port::get),
         derive_port: written.derive_port.map(|derive| match derive {
             DerivePort::FromProtocolDefault => header_rules::DerivePort::FromProtocolDefault,
@@ -361,8 +366,8 @@ fn rewrite(written: &virtual_service::Rewrite) -> header_rules::RewriteConfig {
         rewrite: regex.rewrite.clone(),
     };
     header_rules::RewriteConfig {
-        uri: written.uri.as_ref().map(Clone::clone),
-        authority: written.authority.as_ref().map(Clone::clone),
+        uri: written.uri.to_option(),
+        authority: written.authority.to_option(),
         uri_regex_rewrite: written.uri_regex_rewrite.as_ref().map(regex),
     }
 }
@@ -380,7 +385,7 @@ fn fault_policy(written: &virtual_service::Fault) -> FaultPolicy {
         abort: written.abort.as_ref().filter(|abort| abort.http_status.is_some() || abort.grpc_status.is_some()).map(
             |abort| fault_injection::Abort {
                 http_status: abort.http_status.map(Status::get),
-                grpc_status: abort.grpc_status.as_ref().map(Clone::clone),
+                grpc_status: abort.grpc_status.to_option(),
                 http2_error: None,
                 percentage: abort.percentage,
                 percent: None,

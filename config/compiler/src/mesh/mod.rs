@@ -4,17 +4,16 @@
 pub(crate) mod delegate;
 pub(crate) mod destination_rules;
 pub(crate) mod names;
-mod protocol;
 pub(crate) mod registry;
 pub(crate) mod service;
 pub(crate) mod virtual_services;
 pub(crate) mod workload;
 
-pub use protocol::Protocol;
 pub use service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
 pub use workload::Workload;
 
 use destination_rules::DestinationRules;
+use istio_api::kubernetes::Secret;
 use istio_api::{Resource, Resources};
 use registry::Registry;
 use virtual_services::VirtualServices;
@@ -68,6 +67,14 @@ impl<'r> Mesh<'r> {
     /// Every workload that a WorkloadEntry describes, in the order of the files.
     pub fn workloads(&self) -> Vec<Workload> {
         self.resources.workload_entries.iter().map(Workload::of_entry).collect()
+    }
+
+    /// A Secret of a namespace.
+    pub(crate) fn secret(&self, namespace: &str, name: &str) -> Option<&'r Resource<Secret>> {
+        let is_it = |secret: &&Resource<Secret>| {
+            secret.metadata.namespace() == namespace && secret.metadata.name.as_str() == name
+        };
+        self.resources.secrets.iter().find(is_it)
     }
 
     /// Every service, those too that nobody sees.

@@ -3,11 +3,11 @@
 use super::names::{is_exported, service_name};
 use super::service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
 use super::workload::{labels_of_entry, locality};
-use super::{Protocol, by_age};
+use super::by_age;
 use istio_api::kubernetes::{self, IntOrString, ServiceType};
 use istio_api::scalar::{IpBlock, Labels, Port};
 use istio_api::service_entry::{Location, Resolution, ServiceEntryPort};
-use istio_api::{ExportTo, Resource, Resources, ServiceEntry, WorkloadEntry};
+use istio_api::{ExportTo, Protocol, Resource, Resources, ServiceEntry, WorkloadEntry};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -165,8 +165,20 @@ fn of_kubernetes_port(port: &kubernetes::ServicePort) -> ServicePort {
     ServicePort {
         number: port.port.get(),
         name: port.name.as_deref().unwrap_or_default().to_owned(),
-        protocol: Protocol::of_port(port),
+        protocol: protocol(port),
         target: target.get(),
+    }
+}
+
+/// Its `appProtocol`, or what its name begins with.
+fn protocol(port: &kubernetes::ServicePort) -> Option<Protocol> {
+    if port.protocol.as_deref().is_some_and(|transport| transport.eq_ignore_ascii_case("UDP")) {
+        return Some(Protocol::Udp);
+    }
+    match port.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c") => Some(Protocol::Http2),
+        Some(name) => Protocol::parse(name),
+        None => Protocol::of_port_name(port.name.as_deref()?),
     }
 }
 
@@ -209,7 +221,7 @@ fn of_service_entry_port(port: &ServiceEntryPort) -> ServicePort {
     ServicePort {
         number: port.number.get(),
         name: port.name.clone(),
-        protocol: Protocol::named(&port.protocol),
+        protocol: Protocol::parse(&port.protocol),
         target: port.target_port.map_or(port.number, |target: Port| target).get(),
     }
 }

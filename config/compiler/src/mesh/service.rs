@@ -1,10 +1,8 @@
 //! A service, wherever it was described: Kubernetes, or a ServiceEntry.
 
-use super::Protocol;
-use crate::snapshot::Locality;
-use istio_api::ExportTo;
+use crate::snapshot::{Locality, UpstreamProtocol};
 use istio_api::scalar::Labels;
-use istio_api::{ResourceName, Source};
+use istio_api::{ExportTo, Protocol, ResourceName, Source};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -61,8 +59,8 @@ pub struct ServicePort {
     pub number: u16,
     /// Unique in the service; may be empty where there is only one.
     pub name: String,
-    /// What is spoken.
-    pub protocol: Protocol,
+    /// What is spoken; `None`: that is not said.
+    pub protocol: Option<Protocol>,
     /// That its endpoints listen on, where they do not say so themselves.
     pub target: u16,
 }
@@ -92,10 +90,31 @@ impl Service {
 
     /// The port that requests go to which name none: the scheme's own, or the only one that speaks HTTP.
     pub(crate) fn default_port(&self) -> Option<u16> {
-        let mut http = self.ports.iter().filter(|port| port.protocol.is_http()).map(|port| port.number);
+        let mut http = self.ports.iter().filter(|port| port.is_http()).map(|port| port.number);
         match (http.clone().find(|port| *port == 80), http.next(), http.next()) {
             (Some(port), _, _) | (None, Some(port), None) => Some(port),
             _ => None,
+        }
+    }
+}
+
+impl ServicePort {
+    /// Whether requests can be told apart. What is not declared is taken for HTTP.
+    pub(crate) fn is_http(&self) -> bool {
+        self.protocol.is_none_or(Protocol::is_http)
+    }
+
+    /// Whether it is proxied at all.
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.protocol != Some(Protocol::Udp)
+    }
+
+    /// What is spoken to who listens there, unless a rule says otherwise.
+    pub(crate) fn upstream_protocol(&self) -> UpstreamProtocol {
+        match self.protocol {
+            Some(Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb) => UpstreamProtocol::Http2,
+            None => UpstreamProtocol::Downstream,
+            Some(_) => UpstreamProtocol::Http1,
         }
     }
 }

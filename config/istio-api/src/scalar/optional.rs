@@ -8,6 +8,13 @@ use std::ops::Deref;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Optional<T>(Option<T>);
 
+impl<T: Clone> Optional<T> {
+    /// As other crates have it.
+    pub fn to_option(&self) -> Option<T> {
+        self.0.clone()
+    }
+}
+
 impl<T> Default for Optional<T> {
     fn default() -> Self {
         Self(None)

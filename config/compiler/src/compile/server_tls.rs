@@ -1,0 +1,128 @@
+//! Istio's `ServerTLSSettings` → the transport socket of a filter chain.
+
+use crate::mesh::{Mesh, Workload};
+use crate::report::{Field, Report};
+use crate::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion};
+use data_encoding::BASE64;
+use istio_api::Resource;
+use istio_api::gateway::{ServerTls, ServerTlsMode, TlsProtocol};
+use istio_api::kubernetes::Secret;
+use std::path::PathBuf;
+
+/// The TLS of a server. What cannot be had is refused.
+pub(crate) fn compile(
+    mesh: &Mesh<'_>,
+    workload: &Workload,
+    written: &ServerTls,
+    field: Field<'_>,
+    report: &mut Report,
+) -> Option<DownstreamTls> {
+    let (trusts, requires) = match written.mode {
+        ServerTlsMode::Simple => (false, false),
+        ServerTlsMode::Mutual => (true, true),
+        ServerTlsMode::OptionalMutual => (true, false),
+        ServerTlsMode::IstioMutual | ServerTlsMode::AutoPassthrough | ServerTlsMode::Passthrough => {
+            report.refuse(field, written.mode.as_str(), "workload certificates are not available yet");
+            return None;
+        }
+    };
+    let mut left_out = |given: bool, name: &str| {
+        if given {
+            report.refuse(field, name, "is not checked yet: clients would pass unchecked");
+        }
+    };
+    left_out(!written.subject_alt_names.is_empty(), "subjectAltNames");
+    left_out(!written.verify_certificate_spki.is_empty(), "verifyCertificateSpki");
+    left_out(!written.verify_certificate_hash.is_empty(), "verifyCertificateHash");
+    left_out(written.ca_crl.is_some(), "caCrl");
+    let sources = sources(mesh, workload, written, field, report)?;
+    if trusts && sources.trusted_ca.is_none() {
+        report.refuse(field, written.mode.as_str(), "needs the authorities that vouch for clients");
+        return None;
+    }
+    Some(DownstreamTls {
+        certificates: sources.certificates,
+        trusted_ca: sources.trusted_ca.filter(|_| trusts),
+        require_client_certificate: requires,
+        alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        min_protocol_version: match written.min_protocol_version {
+            TlsProtocol::V1_3 => TlsVersion::Tls13,
+            _ => TlsVersion::Tls12,
+        },
+        cipher_suites: written.cipher_suites.clone(),
+        trust_domains: Vec::new(),
+    })
+}
+
+/// Where certificates and authorities come from.
+#[derive(Default)]
+struct Sources {
+    certificates: Vec<TlsCertificate>,
+    trusted_ca: Option<DataSource>,
+}
+
+fn sources(
+    mesh: &Mesh<'_>,
+    workload: &Workload,
+    written: &ServerTls,
+    field: Field<'_>,
+    report: &mut Report,
+) -> Option<Sources> {
+    let file = |path: Option<&str>| path.map(|path| DataSource::File(PathBuf::from(path)));
+    let mut sources = Sources { certificates: Vec::new(), trusted_ca: file(written.ca_certificates.as_deref()) };
+    let mut pairs = vec![(written.server_certificate.as_deref(), written.private_key.as_deref())];
+    pairs.extend(
+        written.tls_certificates.iter().map(|pair| (pair.server_certificate.as_deref(), pair.private_key.as_deref())),
+    );
+    for (certificate_chain, private_key) in pairs {
+        if let (Some(certificate_chain), Some(private_key)) = (file(certificate_chain), file(private_key)) {
+            sources.certificates.push(TlsCertificate { certificate_chain, private_key });
+        }
+    }
+    for name in written.credential_name.iter().chain(&written.credential_names) {
+        let secret = mesh.secret(&workload.namespace, name);
+        let Some(secret) = secret else {
+            let reason = format!("no Secret of this name in namespace {}, where the gateway is", workload.namespace);
+            report.refuse(field, name, reason);
+            continue;
+        };
+        let certificate_chain = value(secret, &["tls.crt", "cert"]);
+        let private_key = value(secret, &["tls.key", "key"]);
+        match certificate_chain.zip(private_key) {
+            Some((certificate_chain, private_key)) => {
+                sources.certificates.push(TlsCertificate { certificate_chain, private_key });
+            }
+            None => report.refuse(field, name, "the Secret has no tls.crt and tls.key"),
+        }
+        let ca = value(secret, &["ca.crt", "cacert"]);
+        let apart = mesh.secret(&workload.namespace, &format!("{name}-cacert"));
+        let ca = ca.or_else(|| value(apart?, &["ca.crt", "cacert"]));
+        sources.trusted_ca = sources.trusted_ca.or(ca);
+    }
+    if let Some(name) = written.ca_cert_credential_name.as_deref() {
+        let found = mesh.secret(&workload.namespace, name).and_then(|secret| value(secret, &["ca.crt", "cacert"]));
+        match found {
+            Some(ca) => sources.trusted_ca = Some(ca),
+            None => report.refuse(field, name, "no Secret of this name has ca.crt"),
+        }
+    }
+    if sources.certificates.is_empty() {
+        report.refuse(field, "", "there is no certificate to show");
+        return None;
+    }
+    Some(sources)
+}
+
+/// A value of a Secret as text; what is not text is no PEM.
+fn value(secret: &Resource<Secret>, keys: &[&str]) -> Option<DataSource> {
+    keys.iter().find_map(|key| text(&secret.spec, key)).map(DataSource::Inline)
+}
+
+fn text(secret: &Secret, key: &str) -> Option<String> {
+    let find = |all: &[(String, String)]| all.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
+    if let Some(text) = find(&secret.string_data.0) {
+        return Some(text);
+    }
+    let encoded = find(&secret.data.0)?.split_ascii_whitespace().collect::<String>();
+    String::from_utf8(BASE64.decode(encoded.as_bytes()).ok()?).ok()
+}

@@ -1,0 +1,177 @@
+//! WasmPlugin and TrafficExtension: users' own plugins, in the order of their phases.
+
+use super::authorization_policy::selects;
+use crate::mesh::{Mesh, Workload};
+use crate::report::{Field, Named, Report};
+use crate::snapshot::{FailStrategy, Module, Phase, Plugin};
+use istio_api::extension::{self, EnvValueSource, PluginType, TrafficSelector, WasmConfig, WorkloadMode};
+use istio_api::{LabelSelector, Metadata};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The plugins of a workload, and their modules.
+#[derive(Default)]
+pub(crate) struct UserPlugins<'m> {
+    plugins: Vec<UserPlugin<'m>>,
+    pub(crate) modules: BTreeMap<String, Module>,
+}
+
+/// A plugin, and which traffic it is for.
+struct UserPlugin<'m> {
+    plugin: Plugin,
+    matches: &'m [TrafficSelector],
+}
+
+/// Which way traffic goes, as seen from the workload.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    /// From it, or through a gateway.
+    Client,
+    /// To it.
+    Server,
+}
+
+/// One of either kind, as far as they agree.
+struct Written<'m> {
+    named: &'m dyn Named,
+    metadata: &'m Metadata,
+    selector: Option<&'m LabelSelector>,
+    phase: extension::Phase,
+    priority: Option<i32>,
+    matches: &'m [TrafficSelector],
+    wasm: &'m WasmConfig,
+}
+
+/// The plugins that are for a workload, in the order in which they act.
+pub(crate) fn compile<'m>(mesh: &Mesh<'m>, workload: &Workload, report: &mut Report) -> UserPlugins<'m> {
+    let mut user = UserPlugins::default();
+    let mut all: Vec<Written<'m>> = written(mesh, report);
+    all.retain(|one| is_for(mesh, one, workload));
+    // Within a phase the highest priority first; none at all stands below any. The oldest first, where they agree.
+    all.sort_by_key(|one| (one.priority.is_none(), std::cmp::Reverse(one.priority)));
+    for one in all {
+        if let Some((plugin, module)) = plugin(&one, report) {
+            user.modules.insert(plugin.module.clone(), module);
+            user.plugins.push(UserPlugin { plugin, matches: one.matches });
+        }
+    }
+    user
+}
+
+impl UserPlugins<'_> {
+    /// Those for traffic of a mode to a port; `None` for all ports.
+    pub(crate) fn of(&self, mode: Mode, port: Option<u16>) -> Vec<Plugin> {
+        let fits = |wanted: &TrafficSelector| {
+            let of_mode = match wanted.mode {
+                WorkloadMode::Undefined | WorkloadMode::ClientAndServer => true,
+                WorkloadMode::Client => mode == Mode::Client,
+                WorkloadMode::Server => mode == Mode::Server,
+            };
+            let mut ports = wanted.ports.iter().map(|port| port.number.get());
+            of_mode && (wanted.ports.is_empty() || port.is_some_and(|port| ports.any(|wanted| wanted == port)))
+        };
+        let chosen = self.plugins.iter().filter(|one| one.matches.is_empty() || one.matches.iter().any(fits));
+        chosen.map(|one| one.plugin.clone()).collect()
+    }
+}
+
+fn written<'m>(mesh: &Mesh<'m>, report: &mut Report) -> Vec<Written<'m>> {
+    let resources = mesh.resources;
+    let mut all = Vec::new();
+    for resource in crate::mesh::by_age(&resources.wasm_plugins) {
+        let spec = &resource.spec;
+        if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
+            let reason = "references are for waypoints and Kubernetes' Gateway API: the plugin is nowhere";
+            report.notice(Field { name: resource, path: "spec.targetRefs" }, "", reason);
+            continue;
+        }
+        all.push(Written {
+            named: resource,
+            metadata: &resource.metadata,
+            selector: spec.selector.as_ref(),
+            phase: spec.phase.0,
+            priority: spec.priority,
+            matches: &spec.matches,
+            wasm: &spec.wasm,
+        });
+    }
+    for resource in crate::mesh::by_age(&resources.traffic_extensions) {
+        let spec = &resource.spec;
+        let Some(wasm) = &spec.wasm else {
+            report.refuse(Field { name: resource, path: "spec.lua" }, "", "Lua is not run: only Wasm is");
+            continue;
+        };
+        if !spec.target_refs.is_empty() {
+            let reason = "references are for waypoints and Kubernetes' Gateway API: the plugin is nowhere";
+            report.notice(Field { name: resource, path: "spec.targetRefs" }, "", reason);
+            continue;
+        }
+        all.push(Written {
+            named: resource,
+            metadata: &resource.metadata,
+            selector: spec.selector.as_ref(),
+            phase: spec.phase,
+            priority: spec.priority,
+            matches: &spec.matches,
+            wasm,
+        });
+    }
+    all
+}
+
+fn is_for(mesh: &Mesh<'_>, one: &Written<'_>, workload: &Workload) -> bool {
+    let namespace = one.metadata.namespace();
+    (namespace == workload.namespace || namespace == mesh.settings.root_namespace) && selects(one.selector, workload)
+}
+
+fn plugin(one: &Written<'_>, report: &mut Report) -> Option<(Plugin, Module)> {
+    let wasm = one.wasm;
+    let field = |path| Field { name: one.named, path };
+    let path = PathBuf::from(wasm.url.strip_prefix("file://").or_else(|| {
+        let reason = "modules are not fetched yet: give the module as a file, file:///path/to/it.wasm";
+        report.refuse(field("spec.url"), &wasm.url, reason);
+        None
+    })?);
+    if wasm.kind == PluginType::Network {
+        report.refuse(field("spec.type"), "NETWORK", "plugins of connections are not placed yet");
+        return None;
+    }
+    if wasm.sha256.is_some() {
+        report.notice(field("spec.sha256"), "", "a file's checksum is not compared");
+    }
+    let environment = wasm.vm_config.as_ref().map(|vm| environment(vm, field("spec.vmConfig.env"), report));
+    let name = format!("{}.{}", one.metadata.namespace(), one.metadata.name);
+    let plugin = Plugin {
+        module: name.clone(),
+        name,
+        root_id: wasm.plugin_name.as_deref().unwrap_or_default().to_owned(),
+        configuration: wasm.plugin_config.as_ref().map(|config| config.0.clone().into()).unwrap_or_default(),
+        environment: environment.unwrap_or_default(),
+        fail_strategy: match wasm.fail_strategy {
+            extension::FailStrategy::FailClose => FailStrategy::FailClose,
+            extension::FailStrategy::FailOpen => FailStrategy::FailOpen,
+            extension::FailStrategy::FailReload => FailStrategy::FailReload,
+        },
+        phase: match one.phase {
+            extension::Phase::Unspecified => Phase::Unspecified,
+            extension::Phase::Authn => Phase::Authn,
+            extension::Phase::Authz => Phase::Authz,
+            extension::Phase::Stats => Phase::Stats,
+        },
+        ..Plugin::default()
+    };
+    Some((plugin, Module::File(path)))
+}
+
+fn environment(vm: &extension::VmConfig, field: Field<'_>, report: &mut Report) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for variable in &vm.env {
+        match variable.value_from {
+            EnvValueSource::Inline => {
+                variables.push((variable.name.clone(), variable.value.as_deref().unwrap_or_default().to_owned()));
+            }
+            EnvValueSource::Host => report.refuse(field, &variable.name, "the proxy's own environment is not shown to plugins"),
+        }
+    }
+    variables
+}

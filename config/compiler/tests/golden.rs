@@ -1,0 +1,60 @@
+//! Golden pairs: each folder of `tests/golden` has `istio.yaml` and the `snapshot.yaml` that is made of it, for the sidecar
+//! of the WorkloadEntry `client` or for the gateway `gateway`. Where `snapshot.yaml` is missing it is written, to be
+//! looked at: the test fails all the same.
+
+use compiler::{Compiled, Mesh, MeshSettings, Settings};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_folder() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    let mut folders: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() >= 10, "{folders:?}");
+    let wrong: Vec<String> = folders.iter().filter_map(|folder| check(folder).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn check(folder: &Path) -> Result<(), String> {
+    let name = folder.file_name().unwrap().to_string_lossy();
+    let file = folder.join("snapshot.yaml");
+    let made = snapshot(&folder.join("istio.yaml"))?;
+    let Ok(wanted) = fs::read_to_string(&file) else {
+        fs::write(&file, made).unwrap();
+        return Err(format!("{name}: snapshot.yaml was missing and is written: look at it"));
+    };
+    let lines = made.lines().zip(wanted.lines()).enumerate();
+    match lines.filter(|(_, (made, wanted))| made != wanted).map(|(line, pair)| (line + 1, pair)).next() {
+        None if made.len() == wanted.len() => Ok(()),
+        None => Err(format!("{name}: what is made has {} bytes, snapshot.yaml {}", made.len(), wanted.len())),
+        Some((line, (made, wanted))) => Err(format!("{name}/snapshot.yaml:{line}:\n  made:   {made}\n  wanted: {wanted}")),
+    }
+}
+
+fn snapshot(file: &Path) -> Result<String, String> {
+    let resources = istio_api::read(&[file.to_owned()], &istio_api::Options::default());
+    let resources = resources.map_err(|faults| faults.to_string())?;
+    let mesh = Mesh::new(&resources, MeshSettings::default());
+    let workloads = mesh.workloads();
+    let named = |name: &str| workloads.iter().find(|workload| workload.name == name);
+    let settings = Settings::default();
+    let compiled = match (named("client"), named("gateway")) {
+        (Some(client), _) => mesh.sidecar(client, &settings),
+        (None, Some(gateway)) => mesh.gateway(gateway, &settings),
+        (None, None) => return Err(format!("{}: neither client nor gateway", file.display())),
+    };
+    let Compiled { snapshot, notices, origins } = compiled.map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    for notice in notices {
+        // The file's place differs from machine to machine.
+        let notice = notice.to_string();
+        let notice = notice.split(" (/").next().unwrap_or(&notice);
+        text.push_str(&format!("# notice: {notice}\n"));
+    }
+    for (id, origin) in origins.iter() {
+        text.push_str(&format!("# route {id}: {} {}, line {}\n", origin.resource, origin.path, origin.place().line));
+    }
+    text.push_str(&serde_saphyr::to_string(&snapshot).map_err(|error| error.to_string())?);
+    Ok(text)
+}

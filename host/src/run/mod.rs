@@ -1,0 +1,246 @@
+//! `outrigger run`: the proxy from its start to its end, as signals and files say.
+
+mod source;
+mod watch;
+
+pub(crate) use source::{Loaded, Source};
+
+use crate::cli::{LogFormat, RunArguments};
+use host::telemetry::{LogLevels, LogStyle, LogWriter, Registry, process_log};
+use host::{Faults, Options, Proxy};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use watch::Watch;
+
+/// Exit status for bad data, as istioctl's.
+const BAD_DATA: u8 = 65;
+
+/// How long the writer of logs has at the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Runs the proxy until it is told to end.
+pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
+    let source = Source::of(arguments);
+    let style = match arguments.log_format {
+        LogFormat::Text => LogStyle::Text,
+        LogFormat::Json => LogStyle::Json,
+    };
+    let outcome = options(arguments.cache.folder(), style, arguments.log_level.clone()).and_then(|options| {
+        match arguments.validate {
+            true => validate(&source, &options),
+            false => start(source, options).map(serve),
+        }
+    });
+    outcome.unwrap_or_else(|faults| {
+        faults.iter().for_each(|fault| eprintln!("{fault}"));
+        ExitCode::from(BAD_DATA)
+    })
+}
+
+/// What a proxy of this process is started with: its log is the process's.
+pub(crate) fn options(cache: Option<PathBuf>, style: LogStyle, levels: LogLevels) -> Result<Options, Faults> {
+    let registry = Registry::default();
+    let writer = LogWriter::start(&registry).map_err(|error| Faults::one(format!("no thread for logs: {error}")))?;
+    let (subscriber, log) = process_log(writer.clone(), Path::new("/dev/stderr"), style, levels);
+    tracing::subscriber::set_global_default(subscriber).map_err(|error| Faults::one(error.to_string()))?;
+    Ok(Options {
+        module_cache: cache,
+        registry,
+        log_writer: Some(writer),
+        log: Some(log),
+        guest_log: None,
+        memory_use: None,
+        lookup: None,
+    })
+}
+
+fn validate(source: &Source, options: &Options) -> Result<ExitCode, Faults> {
+    let valid = source.load().and_then(|loaded| {
+        say(&loaded.remarks);
+        let mut faults = Faults::default();
+        for (_, snapshot) in loaded.proxies {
+            Proxy::validate(snapshot, own(options)).err().into_iter().for_each(|found| faults.append(found));
+        }
+        faults.or(())
+    });
+    // What plugins have to say of it.
+    options.log_writer.iter().for_each(|writer| writer.close(LAST_LINES));
+    valid?;
+    println!("{}: valid", source.name());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Proxies of one process, and what they are read from.
+pub(crate) struct Fleet {
+    source: Source,
+    options: Options,
+    proxies: BTreeMap<String, Arc<Proxy>>,
+}
+
+/// Starts the proxies of a source.
+pub(crate) fn start(source: Source, options: Options) -> Result<Fleet, Faults> {
+    let writer = options.log_writer.clone();
+    let mut fleet = Fleet { source, options, proxies: BTreeMap::new() };
+    let started = fleet.source.load().and_then(|loaded| fleet.apply(loaded));
+    match started {
+        Ok(()) => Ok(fleet),
+        Err(faults) => {
+            writer.iter().for_each(|writer| writer.close(LAST_LINES));
+            Err(faults)
+        }
+    }
+}
+
+/// What the proxies of a process do not share: what they count.
+fn own(options: &Options) -> Options {
+    Options { registry: Registry::default(), ..options.clone() }
+}
+
+fn say(remarks: &[String]) {
+    remarks.iter().for_each(|remark| eprintln!("{remark}"));
+}
+
+impl Fleet {
+    /// Has every proxy serve what was read; new ones start, those that are no longer there end. What one refuses the
+    /// others serve all the same.
+    fn apply(&mut self, loaded: Loaded) -> Result<(), Faults> {
+        say(&loaded.remarks);
+        let (mut faults, several) = (Faults::default(), loaded.proxies.len() > 1);
+        let names: BTreeSet<String> = loaded.proxies.iter().map(|(name, _)| name.clone()).collect();
+        for (name, snapshot) in loaded.proxies {
+            let done = match self.proxies.get(&name) {
+                Some(proxy) => proxy.reload(snapshot),
+                None => Proxy::start(snapshot, own(&self.options)).map(|proxy| {
+                    tell_addresses(&name, &proxy);
+                    self.proxies.insert(name.clone(), Arc::new(proxy));
+                }),
+            };
+            match done {
+                Ok(()) => {}
+                Err(found) if several => faults.extend(&name, found.iter()),
+                Err(found) => faults.append(found),
+            }
+        }
+        self.proxies.retain(|name, _| names.contains(name));
+        faults.or(())
+    }
+
+    /// What is refused changes nothing: what runs goes on, and the faults are said.
+    fn reload(&mut self) {
+        let name = self.source.name();
+        let done = match self.source.load() {
+            Ok(loaded) => self.apply(loaded),
+            Err(faults) => Err(self.refuse(faults)),
+        };
+        match done {
+            Ok(()) => eprintln!("{name}: reloaded"),
+            Err(faults) => {
+                faults.iter().for_each(|fault| eprintln!("{fault}"));
+                eprintln!("{name}: refused; what ran before goes on");
+            }
+        }
+    }
+
+    fn refuse(&self, faults: Faults) -> Faults {
+        self.proxies.values().for_each(|proxy| drop(proxy.refuse(faults.clone())));
+        faults
+    }
+
+    /// Log files that were moved away, certificates that were renewed.
+    fn reopen_files(&self) {
+        for proxy in self.proxies.values() {
+            proxy.reopen_logs();
+            if let Err(faults) = proxy.reload_certificates() {
+                faults.iter().for_each(|fault| eprintln!("outrigger: {fault}; what was used before goes on"));
+            }
+        }
+    }
+}
+
+/// Says where a proxy listens.
+fn tell_addresses(name: &str, proxy: &Proxy) {
+    let of = if name.is_empty() { String::new() } else { format!("{name} ") };
+    for (listener, address) in proxy.addresses() {
+        eprintln!("{of}listener {listener}: {address}");
+    }
+    if let Some(address) = proxy.admin_address() {
+        eprintln!("{of}admin: http://{address}");
+    }
+}
+
+/// Serves until the process is told to end, and reloads when files change.
+pub(crate) fn serve(fleet: Fleet) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.and_then(|runtime| runtime.block_on(obey(fleet)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outrigger: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reloads (SIGHUP), reads files again (SIGUSR1) and ends as signals, the files and the admin server say. A second
+/// signal to end does not wait for streams.
+async fn obey(fleet: Fleet) -> std::io::Result<()> {
+    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut reopen) = (signal(SignalKind::interrupt())?, signal(SignalKind::user_defined1())?);
+    let mut watch = Watch::new(&fleet.source.paths());
+    let mut fleet = fleet;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => fleet = reload(fleet).await?,
+            () = watch.changed() => fleet = reload(fleet).await?,
+            _ = reopen.recv() => fleet.reopen_files(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = quit_requested(&fleet) => break,
+        }
+    }
+    drain(&fleet, &mut terminate, &mut interrupt).await;
+    Ok(())
+}
+
+/// Reloads on a thread that may take its time.
+async fn reload(mut fleet: Fleet) -> std::io::Result<Fleet> {
+    let done = tokio::task::spawn_blocking(move || {
+        fleet.reload();
+        fleet
+    });
+    done.await.map_err(std::io::Error::other)
+}
+
+/// Ready when the admin server of any proxy was told to end the process.
+async fn quit_requested(fleet: &Fleet) {
+    let mut requests: Vec<_> = fleet.proxies.values().map(|proxy| Box::pin(proxy.quit_requested())).collect();
+    std::future::poll_fn(|cx| {
+        let asked = requests.iter_mut().any(|request| request.as_mut().poll(cx).is_ready());
+        if asked { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+/// Waits until every proxy's streams have finished, each in its own time.
+async fn drain(fleet: &Fleet, terminate: &mut Signal, interrupt: &mut Signal) {
+    let mut draining = tokio::task::JoinSet::new();
+    for proxy in fleet.proxies.values().cloned() {
+        draining.spawn_blocking(move || proxy.drain());
+    }
+    let all = async {
+        while let Some(drained) = draining.join_next().await {
+            if let Ok(Err(cut)) = drained {
+                eprintln!("outrigger: {cut}");
+            }
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,207 @@
+//! Where what runs is read from: a snapshot, or Istio's resources and the workloads that are meant.
+
+use crate::cli::{MeshArguments, RunArguments};
+use compiler::snapshot::{AccessLog, Snapshot};
+use compiler::{Compiled, Mesh, MeshSettings, Settings, Workload};
+use host::Faults;
+use istio_api::Resources;
+use istio_api::scalar::Labels;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Istio's ports.
+const OUTBOUND: u16 = 15001;
+const INBOUND: u16 = 15006;
+const ADMIN: u16 = 15000;
+
+/// Where what runs is read from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// A file that has a snapshot.
+    Snapshot(PathBuf),
+    /// Istio's resources.
+    Mesh(Box<MeshArguments>),
+}
+
+/// What was read.
+pub(crate) struct Loaded {
+    /// A snapshot for each proxy. The name is empty where there is but one.
+    pub(crate) proxies: Vec<(String, Snapshot)>,
+    /// What is to be known about it: what was read, what was left out and why.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Source {
+    pub(crate) fn of(arguments: &RunArguments) -> Self {
+        match &arguments.snapshot {
+            Some(file) => Self::Snapshot(file.clone()),
+            None => Self::Mesh(Box::new(arguments.mesh.clone())),
+        }
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(crate) fn load(&self) -> Result<Loaded, Faults> {
+        match self {
+            Self::Snapshot(file) => {
+                Ok(Loaded { proxies: vec![(String::new(), read_snapshot(file)?)], remarks: Vec::new() })
+            }
+            Self::Mesh(arguments) => load_mesh(arguments),
+        }
+    }
+
+    /// What is to be watched.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Snapshot(file) => vec![file.clone()],
+            Self::Mesh(arguments) => arguments.files.iter().filter(|file| **file != Path::new("-")).cloned().collect(),
+        }
+    }
+
+    /// For messages.
+    pub(crate) fn name(&self) -> String {
+        let names: Vec<String> = match self {
+            Self::Snapshot(file) => vec![file.display().to_string()],
+            Self::Mesh(arguments) => arguments.files.iter().map(|file| file.display().to_string()).collect(),
+        };
+        names.join(", ")
+    }
+}
+
+fn read_snapshot(file: &Path) -> Result<Snapshot, Faults> {
+    let name = file.display();
+    let text = fs::read_to_string(file).map_err(|error| Faults::one(format!("{name}: {error}")))?;
+    serde_saphyr::from_str(&text).map_err(|error| Faults::one(format!("{name}: {error}")))
+}
+
+fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
+    let options = istio_api::Options { namespace: arguments.namespace.clone() };
+    let resources = istio_api::read(&arguments.files, &options).map_err(|found| {
+        let mut faults = Faults::default();
+        found.faults.iter().for_each(|fault| faults.push(fault.to_string()));
+        faults
+    })?;
+    let mut remarks = remarks(&resources);
+    let mesh = Mesh::new(&resources, MeshSettings::default());
+    let (mut proxies, mut faults) = (Vec::new(), Faults::default());
+    for (workload, settings) in chosen(&mesh, arguments)? {
+        let made = match arguments.gateway {
+            true => mesh.gateway(&workload, &settings),
+            false => mesh.sidecar(&workload, &settings),
+        };
+        let name = if arguments.all { format!("{}/{}", workload.namespace, workload.name) } else { String::new() };
+        match made {
+            Ok(Compiled { snapshot, notices, .. }) => {
+                note(&mut remarks, notices.iter().map(|notice| format!("notice: {notice}")));
+                proxies.push((name, snapshot));
+            }
+            Err(error) => error.faults.iter().for_each(|fault| faults.push(fault.to_string())),
+        }
+    }
+    faults.or(Loaded { proxies, remarks })
+}
+
+/// What was read, and what was not looked at.
+fn remarks(resources: &Resources) -> Vec<String> {
+    let counts = resources.counts();
+    let counts: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{count} {kind}")).collect();
+    let mut remarks = vec![format!("read: {}", if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") })];
+    note(&mut remarks, resources.warnings.iter().map(|warning| format!("warning: {warning}")));
+    remarks.extend(resources.skipped.iter().map(|skipped| {
+        let places: Vec<_> = skipped.places.iter().map(ToString::to_string).collect();
+        format!("not used: {} of {} ({})", skipped.kind, skipped.api_version, places.join(", "))
+    }));
+    remarks
+}
+
+/// Each once: workloads have much in common.
+fn note(remarks: &mut Vec<String>, new: impl Iterator<Item = String>) {
+    for remark in new {
+        if !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
+    }
+}
+
+/// The workloads that proxies are to be for, each with how its proxy is set up.
+fn chosen(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Vec<(Workload, Settings)>, Faults> {
+    if !arguments.all {
+        let workload = one(mesh, arguments)?;
+        return Ok(vec![(workload, settings(arguments, None))]);
+    }
+    let workloads = mesh.workloads();
+    if workloads.is_empty() {
+        return Err(Faults::one("--all: the files have no WorkloadEntry"));
+    }
+    let mut faults = Faults::default();
+    let mut chosen = Vec::with_capacity(workloads.len());
+    for workload in workloads {
+        match workload.address {
+            Some(address) => chosen.push((workload, settings(arguments, Some(address)))),
+            None => faults.push(format!(
+                "WorkloadEntry {}/{} spec.address: with --all each sidecar listens on its workload's IP address",
+                workload.namespace, workload.name
+            )),
+        }
+    }
+    faults.or(chosen)
+}
+
+/// The workload that the flags name or describe.
+fn one(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Workload, Faults> {
+    let mut workload = match &arguments.workload {
+        Some(wanted) => {
+            let (namespace, name) = wanted.split_once('/').unwrap_or((arguments.namespace.as_str(), wanted));
+            let all = mesh.workloads();
+            let found = all.iter().find(|workload| workload.namespace == namespace && workload.name == name);
+            match found {
+                Some(workload) => workload.clone(),
+                None if !arguments.labels.is_empty() => described(namespace, name),
+                None => {
+                    let known: Vec<_> =
+                        all.iter().map(|workload| format!("{}/{}", workload.namespace, workload.name)).collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    return Err(Faults::one(format!(
+                        "--workload {wanted}: no WorkloadEntry of this name (there are: {known}); describe the workload \
+                         with --labels"
+                    )));
+                }
+            }
+        }
+        None => described(arguments.namespace.as_str(), if arguments.gateway { "gateway" } else { "workload" }),
+    };
+    if !arguments.labels.is_empty() {
+        workload.labels = arguments.labels.iter().cloned().collect::<Labels>();
+    }
+    if let Some(account) = &arguments.service_account {
+        workload.service_account.clone_from(account);
+    }
+    Ok(workload)
+}
+
+fn described(namespace: &str, name: &str) -> Workload {
+    Workload {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        service_account: "default".to_owned(),
+        ..Workload::default()
+    }
+}
+
+/// `own`: the address that the proxy has for itself.
+fn settings(arguments: &MeshArguments, own: Option<IpAddr>) -> Settings {
+    let local = own.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let any = own.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let place = |given: Option<SocketAddr>, address, port| given.or(Some(SocketAddr::new(address, port)));
+    Settings {
+        outbound: place(arguments.outbound, local, OUTBOUND),
+        inbound: place(arguments.inbound, any, INBOUND),
+        app: arguments.app.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        admin: place(arguments.admin, local, ADMIN),
+        workers: arguments.workers.or(arguments.all.then_some(1)),
+        access_log: arguments.access_log.clone().map(|path| AccessLog { path, format: None, json_format: None }),
+    }
+}
