@@ -3,7 +3,7 @@
 use crate::resource::Shape;
 use crate::source::{File, Place, Source};
 use crate::yaml::{self, Defect, Document, Mark, Tree, Value};
-use crate::{Fault, Faults, Kind, Metadata, Options, Resource, ResourceName, Resources, Skipped};
+use crate::{Fault, Faults, Kind, MeshConfig, Metadata, Options, Resource, ResourceName, Resources, Skipped};
 use plugin_config::{At, Node, Quoted, read};
 use std::sync::Arc;
 
@@ -139,6 +139,31 @@ impl Reader<'_> {
         metadata
     }
 
+    /// Reads the MeshConfig in a text, whose fields stand where `source` says.
+    pub(crate) fn mesh_config(&mut self, text: &str, metadata: Metadata, source: Source) {
+        let name = ResourceName {
+            kind: "MeshConfig".to_owned(),
+            namespace: metadata.namespace().to_owned(),
+            name: metadata.name.as_str().to_owned(),
+        };
+        let (documents, end) = yaml::documents(text);
+        let defects = documents.iter().flat_map(|document| &document.faults).chain(&end);
+        for defect in defects {
+            let place = source.place_of(defect.mark);
+            self.faults.faults.push(fault(defect.clone(), Some(&name), place));
+        }
+        let (mut at, mut warnings) = (At::root(), At::root());
+        let empty = Node::Object(Vec::new());
+        let node = documents.first().map(|document| document.root.node()).filter(|node| *node != Node::Null);
+        let mesh: MeshConfig = read(&node.unwrap_or(empty), &mut at);
+        at.start_checks();
+        mesh.validate(&mut at);
+        mesh.warn(&mut warnings);
+        self.faults(&source, Some(&name), at);
+        self.faults.warnings.extend(placed(&source, Some(&name), warnings));
+        self.resources.mesh_configs.push(Resource { metadata, spec: mesh, source });
+    }
+
     /// What is not looked at.
     pub(crate) fn skip(&mut self, body: &Body<'_, '_>) {
         let api_version =
@@ -164,12 +189,9 @@ impl Reader<'_> {
         resource: Option<&ResourceName>,
         defects: impl IntoIterator<Item = Defect>,
     ) {
-        self.faults.faults.extend(defects.into_iter().map(|defect| Fault {
-            resource: resource.cloned(),
-            path: String::new(),
-            value: defect.value,
-            reason: defect.reason.into_owned(),
-            place: Some(Place::new(file, defect.mark)),
+        self.faults.faults.extend(defects.into_iter().map(|defect| {
+            let place = Place::new(file, defect.mark);
+            fault(defect, resource, place)
         }));
     }
 
@@ -205,6 +227,17 @@ fn spec<K: Kind>(body: &Body<'_, '_>, at: &mut At) -> K {
             let spec = body.tree.get("spec").map_or(nothing, Tree::node);
             at.field("spec", |at| read(&spec, at))
         }
+    }
+}
+
+/// What is wrong with a text.
+fn fault(defect: Defect, resource: Option<&ResourceName>, place: Place) -> Fault {
+    Fault {
+        resource: resource.cloned(),
+        path: String::new(),
+        value: defect.value,
+        reason: defect.reason.into_owned(),
+        place: Some(place),
     }
 }
 

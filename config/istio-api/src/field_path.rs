@@ -75,6 +75,15 @@ pub(crate) fn place(root: &Tree<'_>, path: &str) -> Mark {
     mark
 }
 
+/// What a path leads to.
+pub(crate) fn find<'a, 't>(root: &'a Tree<'t>, path: &str) -> Option<&'a Tree<'t>> {
+    steps(path).iter().try_fold(root, |tree, step| match (step, &tree.value) {
+        (Step::Key(key), _) => tree.get(key),
+        (Step::Index(index), Value::List(items)) => items.get(*index),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

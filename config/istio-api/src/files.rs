@@ -27,14 +27,23 @@ pub fn files(sources: &[PathBuf]) -> (Vec<Arc<File>>, Vec<Fault>) {
             paths.push(source.clone());
         }
         for path in paths {
-            let name = path.display().to_string();
-            match text(&path) {
-                Ok(text) => files.push(Arc::new(File { name, text })),
-                Err(error) => faults.push(Fault::of_file(&name, error)),
+            match File::read(&path) {
+                Ok(file) => files.push(file),
+                Err(error) => faults.push(Fault::of_file(&path.display().to_string(), error)),
             }
         }
     }
     (files, faults)
+}
+
+impl File {
+    /// Reads a file, or `-` for standard input.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not UTF-8.
+    pub fn read(path: &Path) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { name: path.display().to_string(), text: text(path)? }))
+    }
 }
 
 fn text(path: &Path) -> io::Result<String> {

@@ -12,6 +12,7 @@ pub mod destination_rule;
 pub mod extension;
 pub mod gateway;
 pub mod kubernetes;
+pub mod mesh_config;
 pub mod peer_authentication;
 pub mod proxy_config;
 pub mod request_authentication;
@@ -47,6 +48,7 @@ pub use gateway::Gateway;
 pub use kubernetes::{
     ConfigMap, Deployment, EndpointSlice, Endpoints, Namespace, Pod, Secret, Service, ServiceAccount, StatefulSet,
 };
+pub use mesh_config::MeshConfig;
 pub use metadata::{Annotations, Metadata, Timestamp};
 pub use peer_authentication::PeerAuthentication;
 pub use protocol::Protocol;

@@ -4,9 +4,9 @@ use crate::document::{Body, Reader};
 use crate::scalar::DnsLabel;
 use crate::{
     AuthorizationPolicy, ConfigMap, Deployment, DestinationRule, EndpointSlice, Endpoints, Fault, Faults, File,
-    Gateway, Kind, Namespace, PeerAuthentication, Place, Pod, ProxyConfig, RequestAuthentication, Resource, Secret,
-    Service, ServiceAccount, ServiceEntry, Sidecar, StatefulSet, Telemetry, TrafficExtension, VirtualService,
-    WasmPlugin, WorkloadEntry, WorkloadGroup,
+    Gateway, Kind, MeshConfig, Metadata, Namespace, PeerAuthentication, Place, Pod, ProxyConfig, RequestAuthentication,
+    Resource, Secret, Service, ServiceAccount, ServiceEntry, Sidecar, Source, StatefulSet, Telemetry, TrafficExtension,
+    VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,11 +16,13 @@ use std::sync::Arc;
 pub struct Options {
     /// The namespace of resources that name none; `default`, as for kubectl.
     pub namespace: DnsLabel,
+    /// A file that is a MeshConfig.
+    pub mesh_config: Option<Arc<File>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespace: DnsLabel::new("default").unwrap_or_default() }
+        Self { namespace: DnsLabel::new("default").unwrap_or_default(), mesh_config: None }
     }
 }
 
@@ -41,6 +43,9 @@ macro_rules! kinds {
         #[derive(Clone, Debug, Default)]
         pub struct Resources {
             $($(#[$attr])* pub $field: Vec<Resource<$kind>>,)*
+            /// What holds for the whole mesh: of the ConfigMaps `istio` and `istio-<revision>`, and of a file of its own,
+            /// which comes first.
+            pub mesh_configs: Vec<Resource<MeshConfig>>,
             /// What is not used.
             pub skipped: Vec<Skipped>,
             /// What was taken, but is hardly what was meant.
@@ -124,6 +129,19 @@ kinds! {
 const UNUSED: [(&str, &str); 1] = [("networking.istio.io", "EnvoyFilter")];
 
 impl Reader<'_> {
+    /// Reads the MeshConfigs that ConfigMaps have.
+    fn mesh_config_maps(&mut self) {
+        let named = |name: &str| name == "istio" || name.starts_with("istio-");
+        let maps = self.resources.config_maps.iter().filter(|map| named(map.metadata.name.as_str()));
+        let meshes = maps.filter_map(|map| {
+            let (_, text) = map.spec.data.iter().find(|(key, _)| *key == "mesh")?;
+            Some((text.clone(), map.metadata.clone(), map.source.text("data.mesh")))
+        });
+        for (text, metadata, source) in meshes.collect::<Vec<_>>() {
+            self.mesh_config(&text, metadata, source);
+        }
+    }
+
     fn other_kind(&mut self, body: &Body<'_, '_>) {
         let is_unused = UNUSED.iter().any(|(group, kind)| body.is(group, kind));
         let is_istio = ["networking", "security", "telemetry", "extensions"]
@@ -154,7 +172,11 @@ pub fn read_files(files: &[Arc<File>], options: &Options) -> Result<Resources, F
 fn read_all(files: &[Arc<File>], faults: Vec<Fault>, options: &Options) -> Result<Resources, Faults> {
     let faults = Faults { faults, ..Faults::default() };
     let mut reader = Reader { options, resources: Resources::default(), faults };
+    if let Some(file) = &options.mesh_config {
+        reader.mesh_config(&file.text, Metadata::default(), Source::whole(file));
+    }
     files.iter().for_each(|file| reader.file(file));
+    reader.mesh_config_maps();
     let Reader { mut resources, mut faults, .. } = reader;
     if faults.faults.is_empty() {
         resources.warnings = faults.warnings;

@@ -66,7 +66,7 @@ fn check_consistent_hash(hash: &ConsistentHash, at: &mut At) {
 }
 
 fn is_prime(number: u64) -> bool {
-    number >= 2 && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| number % divisor != 0)
+    number >= 2 && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 fn check_warmup(warmup: &Warmup, balancer: &LoadBalancer, at: &mut At) {
@@ -82,7 +82,8 @@ fn check_warmup(warmup: &Warmup, balancer: &LoadBalancer, at: &mut At) {
 }
 
 pub(crate) fn check_locality(setting: &LocalityLbSetting, at: &mut At) {
-    if !setting.distribute.is_empty() && !(setting.failover.is_empty() && setting.failover_priority.is_empty()) {
+    let fails_over = !setting.failover.is_empty() || !setting.failover_priority.is_empty();
+    if fails_over && !setting.distribute.is_empty() {
         at.field("distribute", |at| at.refuse("", "not together with failover or failoverPriority"));
     }
     at.field("distribute", |at| {

@@ -2,7 +2,7 @@
 
 use crate::Metadata;
 use crate::resource::{Kind, Shape};
-use crate::scalar::Optional;
+use crate::scalar::{Labels, Optional};
 use plugin_config::{At, ListMap, Quoted};
 
 plugin_config::object! {
@@ -30,12 +30,63 @@ plugin_config::object! {
         others
     }
 
+    /// Resources by their labels, as Kubernetes has it.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct KubernetesSelector {
+        /// Labels that they all have.
+        pub match_labels: Labels = "matchLabels",
+        /// What else holds of their labels.
+        pub match_expressions: Vec<LabelExpression> = "matchExpressions",
+    }
+
+    /// What holds of a label.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct LabelExpression {
+        /// Its key.
+        pub key: String = "key",
+        /// What.
+        pub operator: LabelOperator = "operator",
+        /// The values: `In`, `NotIn`.
+        pub values: Vec<String> = "values",
+    }
+
     /// Texts by key.
     #[derive(Clone, Debug, PartialEq)]
     pub struct ConfigMap {
         /// The texts.
         pub data: ListMap<String> = "data";
         others
+    }
+}
+
+plugin_config::keyword! {
+    /// What holds of a label.
+    pub enum LabelOperator {
+        /// It has one of the values.
+        In = "In",
+        /// It has none of the values, or is not there.
+        NotIn = "NotIn",
+        /// It is there.
+        Exists = "Exists",
+        /// It is not there.
+        DoesNotExist = "DoesNotExist",
+    }
+}
+
+impl KubernetesSelector {
+    /// Whether it selects a resource of these labels.
+    pub fn selects(&self, labels: &Labels) -> bool {
+        let holds = |expression: &LabelExpression| {
+            let value = labels.get(&expression.key);
+            let is_one = value.is_some_and(|value| expression.values.contains(value));
+            match expression.operator {
+                LabelOperator::In => is_one,
+                LabelOperator::NotIn => !is_one,
+                LabelOperator::Exists => value.is_some(),
+                LabelOperator::DoesNotExist => value.is_none(),
+            }
+        };
+        self.match_labels.select(labels) && self.match_expressions.iter().all(holds)
     }
 }
 

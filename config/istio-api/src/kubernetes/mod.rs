@@ -5,7 +5,9 @@ mod endpoints;
 mod service;
 mod workload;
 
-pub use configuration::{ConfigMap, Namespace, Secret, ServiceAccount};
+pub use configuration::{
+    ConfigMap, KubernetesSelector, LabelExpression, LabelOperator, Namespace, Secret, ServiceAccount,
+};
 pub use endpoints::{
     EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset, Endpoints, SliceEndpoint,
     TargetRef,

@@ -18,7 +18,7 @@ pub use labels::Labels;
 pub(crate) use names::is_base64;
 pub use names::{DnsLabel, DnsName, HeaderName};
 pub use numbers::{Count, Decimal, ErrorCode, Port, Status, WholePercent};
-pub use optional::{Ignored, Optional};
+pub use optional::{Ignored, Optional, Unused};
 pub use scoped_host::{EgressHost, GatewayHost, NamespaceScope};
 pub use structure::Structure;
 pub use times::Millis;

@@ -78,3 +78,34 @@ impl serde::Serialize for Ignored {
         serializer.serialize_unit()
     }
 }
+
+/// A field of Istio's that nothing here acts on. That it is given is known, so that it can be said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unused(bool);
+
+impl Unused {
+    /// Whether it is given.
+    pub fn is_given(self) -> bool {
+        self.0
+    }
+}
+
+impl ReadNode for Unused {
+    fn read_node(&mut self, _: &Node<'_>, _: &mut At) {
+        self.0 = true;
+    }
+}
+
+impl FromNode for Unused {
+    const REQUIRED: bool = false;
+
+    fn is_absent(&self) -> bool {
+        !self.0
+    }
+}
+
+impl serde::Serialize for Unused {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(not acted on)")
+    }
+}

@@ -177,7 +177,8 @@ fn check_redirect(redirect: &Redirect, matches: &[HttpMatchRequest], at: &mut At
         at.field("prefixRewrite", |at| at.refuse("", "not together with uri"));
     }
     let is_prefix = |clause: &HttpMatchRequest| matches!(clause.request.uri, Some(StringMatch::Prefix(_)));
-    if redirect.prefix_rewrite.is_some() && !(matches.iter().all(is_prefix) && !matches.is_empty()) {
+    let by_prefix = !matches.is_empty() && matches.iter().all(is_prefix);
+    if redirect.prefix_rewrite.is_some() && !by_prefix {
         at.field("prefixRewrite", |at| at.refuse("", "needs a uri.prefix in every match"));
     }
     if redirect.port.is_some() && redirect.derive_port.is_some() {
