@@ -56,6 +56,9 @@ pub(crate) struct MeshArguments {
     /// Istio's resources: files, folders, - for standard input. Changes are served when they are saved.
     #[arg(short, long, value_name = "FILE|FOLDER", conflicts_with = "snapshot")]
     pub(crate) files: Vec<PathBuf>,
+    /// MeshConfig, instead of that of the ConfigMap `istio`.
+    #[arg(long, value_name = "FILE", requires = "files")]
+    pub(crate) mesh_config: Option<PathBuf>,
     /// The namespace of resources that name none, and of the workload.
     #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = namespace)]
     pub(crate) namespace: DnsLabel,

@@ -8,4 +8,4 @@ mod report;
 pub mod snapshot;
 
 pub use compile::{CompileError, Compiled, Origin, Origins, Settings};
-pub use mesh::{Mesh, MeshSettings, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};
+pub use mesh::{Mesh, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};

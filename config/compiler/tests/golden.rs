@@ -2,7 +2,7 @@
 //! of the WorkloadEntry `client` or for the gateway `gateway`. Where `snapshot.yaml` is missing it is written, to be
 //! looked at: the test fails all the same.
 
-use compiler::{Compiled, Mesh, MeshSettings, Settings};
+use compiler::{Compiled, Mesh, Settings};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ fn check(folder: &Path) -> Result<(), String> {
 fn snapshot(file: &Path) -> Result<String, String> {
     let resources = istio_api::read(&[file.to_owned()], &istio_api::Options::default());
     let resources = resources.map_err(|faults| faults.to_string())?;
-    let mesh = Mesh::new(&resources, MeshSettings::default());
+    let mesh = Mesh::new(&resources);
     let workloads = mesh.workloads();
     let named = |name: &str| workloads.iter().find(|workload| workload.name == name);
     let settings = Settings::default();

@@ -2,13 +2,14 @@
 
 use crate::cli::{MeshArguments, RunArguments};
 use compiler::snapshot::{AccessLog, Snapshot};
-use compiler::{Compiled, Mesh, MeshSettings, Settings, Workload};
+use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
-use istio_api::Resources;
+use istio_api::{File, Resources};
 use istio_api::scalar::Labels;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Istio's ports.
 const OUTBOUND: u16 = 15001;
@@ -57,7 +58,10 @@ impl Source {
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         match self {
             Self::Snapshot(file) => vec![file.clone()],
-            Self::Mesh(arguments) => arguments.files.iter().filter(|file| **file != Path::new("-")).cloned().collect(),
+            Self::Mesh(arguments) => {
+                let files = arguments.files.iter().filter(|file| **file != Path::new("-"));
+                files.chain(&arguments.mesh_config).cloned().collect()
+            }
         }
     }
 
@@ -77,15 +81,22 @@ fn read_snapshot(file: &Path) -> Result<Snapshot, Faults> {
     serde_saphyr::from_str(&text).map_err(|error| Faults::one(format!("{name}: {error}")))
 }
 
+fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| Faults::one(format!("{name}: {error}")))?;
+    Ok(Arc::new(File { name, text }))
+}
+
 fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
-    let options = istio_api::Options { namespace: arguments.namespace.clone() };
+    let mesh_config = arguments.mesh_config.as_deref().map(read_file).transpose()?;
+    let options = istio_api::Options { namespace: arguments.namespace.clone(), mesh_config };
     let resources = istio_api::read(&arguments.files, &options).map_err(|found| {
         let mut faults = Faults::default();
         found.faults.iter().for_each(|fault| faults.push(fault.to_string()));
         faults
     })?;
     let mut remarks = remarks(&resources);
-    let mesh = Mesh::new(&resources, MeshSettings::default());
+    let mesh = Mesh::new(&resources);
     let (mut proxies, mut faults) = (Vec::new(), Faults::default());
     for (workload, settings) in chosen(&mesh, arguments)? {
         let made = match arguments.gateway {

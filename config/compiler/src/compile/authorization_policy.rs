@@ -4,7 +4,16 @@ use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use authz::config::{self, DryRun, HostProperties, Policy, PolicyAction, ProviderName};
 use istio_api::authorization_policy::{self as api, Action, AuthorizationPolicy};
+use istio_api::mesh_config::{self, ExtensionProvider};
 use istio_api::{LabelSelector, Resource};
+
+/// Every field by its name: one that is added to either type and forgotten here does not compile.
+macro_rules! same_fields {
+    ($from:expr, $source:path => $target:path { $($field:ident)* }) => {{
+        let $source { $($field),* } = $from;
+        $target { $($field: $field.clone()),* }
+    }};
+}
 
 /// The annotation that makes a policy one that is only evaluated.
 const DRY_RUN: &str = "istio.io/dry-run";
@@ -13,7 +22,7 @@ const DRY_RUN: &str = "istio.io/dry-run";
 /// which policies for services pass by.
 pub(crate) fn compile(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) -> authz::Config {
     let settings = &mesh.settings;
-    let policies = selected(mesh, workload).into_iter().map(|policy| of_resource(policy, report)).collect();
+    let policies = selected(mesh, workload).into_iter().map(|policy| of_resource(policy, settings.providers(), report)).collect();
     authz::Config {
         workload: config::Workload {
             namespace: workload.namespace.clone(),
@@ -21,6 +30,7 @@ pub(crate) fn compile(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report)
             trust_domain_aliases: settings.trust_domain_aliases.clone(),
         },
         policies,
+        providers: settings.providers().iter().filter_map(provider).collect(),
         host_properties: HostProperties::Outrigger,
         ..authz::Config::default()
     }
@@ -45,11 +55,17 @@ pub(crate) fn selects(selector: Option<&LabelSelector>, workload: &Workload) -> 
     selector.is_none_or(|selector| selector.match_labels.select(&workload.labels))
 }
 
-fn of_resource(resource: &Resource<AuthorizationPolicy>, report: &mut Report) -> Policy {
+fn of_resource(
+    resource: &Resource<AuthorizationPolicy>,
+    providers: &[ExtensionProvider],
+    report: &mut Report,
+) -> Policy {
     let spec = &resource.spec;
-    if spec.action == Action::Custom {
-        let field = Field { name: resource, path: "spec.action" };
-        report.refuse(field, "CUSTOM", "providers of MeshConfig are not read yet: nobody could be asked");
+    if let Some(name) = spec.provider.as_ref().map(|provider| provider.name.as_str())
+        && !providers.iter().any(|known| known.name == name)
+    {
+        let field = Field { name: resource, path: "spec.provider.name" };
+        report.refuse(field, name, "MeshConfig has no such provider among extensionProviders: nobody could be asked");
     }
     let dry_run = resource.metadata.annotation(DRY_RUN);
     Policy {
@@ -82,12 +98,42 @@ fn rule(written: &api::Rule) -> config::Rule {
     }
 }
 
-/// Every field by its name: one that is added to either type and forgotten here does not compile.
-macro_rules! same_fields {
-    ($from:expr, $source:path => $target:path { $($field:ident)* }) => {{
-        let $source { $($field),* } = $from;
-        $target { $($field: $field.clone()),* }
-    }};
+/// An authorizer; other providers are none.
+fn provider(written: &ExtensionProvider) -> Option<config::Provider> {
+    let http = written.envoy_ext_authz_http.as_ref().map(|http| config::HttpProvider {
+        cluster: None,
+        service: Some(http.service.clone()),
+        port: Some(http.port.get()),
+        timeout: http.timeout.map(|timeout| plugin_config::Duration(timeout.get())),
+        path_prefix: http.path_prefix.to_option(),
+        fail_open: http.fail_open,
+        clear_route_cache: http.clear_route_cache,
+        status_on_error: http.status_on_error.to_option(),
+        include_headers_in_check: http.include_headers_in_check.clone(),
+        include_request_headers_in_check: http.include_request_headers_in_check.clone(),
+        include_additional_headers_in_check: http.include_additional_headers_in_check.clone(),
+        include_request_body_in_check: http.include_request_body_in_check.as_ref().map(request_body),
+        headers_to_upstream_on_allow: http.headers_to_upstream_on_allow.clone(),
+        headers_to_downstream_on_deny: http.headers_to_downstream_on_deny.clone(),
+        headers_to_downstream_on_allow: http.headers_to_downstream_on_allow.clone(),
+    });
+    let grpc = written.envoy_ext_authz_grpc.as_ref().map(|grpc| config::GrpcProvider {
+        cluster: None,
+        service: Some(grpc.service.clone()),
+        port: Some(grpc.port.get()),
+        timeout: grpc.timeout.map(|timeout| plugin_config::Duration(timeout.get())),
+        fail_open: grpc.fail_open,
+        clear_route_cache: grpc.clear_route_cache,
+        status_on_error: grpc.status_on_error.to_option(),
+        include_request_body_in_check: grpc.include_request_body_in_check.as_ref().map(request_body),
+    });
+    (http.is_some() || grpc.is_some()).then(|| config::Provider { name: written.name.clone(), http, grpc })
+}
+
+fn request_body(written: &mesh_config::RequestBody) -> config::RequestBody {
+    same_fields!(written, mesh_config::RequestBody => config::RequestBody {
+        max_request_bytes allow_partial_message pack_as_bytes
+    })
 }
 
 fn source(written: &api::Source) -> config::Source {

@@ -34,7 +34,7 @@ pub(crate) fn clusters(mesh: &Mesh<'_>, client: &Workload, service: &Service, re
     for port in service.ports.iter().filter(|port| port.is_proxied()) {
         for subset in std::iter::once(None).chain(subsets.iter().map(Some)) {
             let policy = rules.policy(port.number, subset);
-            let builder = Builder { client, service, port, subset: subset.map(|subset| subset.value), policy };
+            let builder = Builder { mesh, client, service, port, subset: subset.map(|subset| subset.value), policy };
             clusters.push(builder.cluster(report));
         }
     }
@@ -65,6 +65,7 @@ pub(crate) fn has_subset(mesh: &Mesh<'_>, client: &Workload, service: &Service, 
 
 /// What one cluster is made of.
 struct Builder<'b, 'r> {
+    mesh: &'b Mesh<'r>,
     client: &'b Workload,
     service: &'b Service,
     port: &'b ServicePort,
@@ -89,7 +90,7 @@ impl Builder<'_, '_> {
             outlier_detection: self.outlier_detection(),
             ..Cluster::named(cluster_name(self.port.number, subset, &self.service.hostname))
         };
-        if let Some(timeout) = tcp.and_then(|tcp| tcp.connect_timeout) {
+        if let Some(timeout) = tcp.and_then(|tcp| tcp.connect_timeout).or(self.mesh.settings.connect_timeout()) {
             cluster.connect_timeout = Duration(timeout.get());
         }
         if let Some(timeout) = http.and_then(|http| http.idle_timeout) {

@@ -13,7 +13,7 @@ use crate::mesh::{Mesh, Service, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, NetworkFilter,
-    TcpProxy, TransportProtocol,
+    TransportProtocol,
 };
 use header_rules::{RedirectConfig, RouteConfig, VirtualHostConfig};
 use istio_api::gateway::{Server, ServerTlsMode};
@@ -166,11 +166,11 @@ impl<'m> Maker<'_, 'm> {
         configs.header_rules.unknown_authority = Some(header_rules::UnknownAuthorityConfig::default());
         configs.header_rules.virtual_hosts = hosts;
         let plugins = configs.plugins(self.user.of(Mode::Client, Some(port)))?;
+        let destination = Destination::ClusterHeader { name: CLUSTER_HEADER.to_owned(), default: None };
         Ok(NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
             plugins,
             use_remote_address: Some(true),
-            access_log: self.settings.access_log.clone(),
-            ..HttpConnectionManager::to(Destination::ClusterHeader { name: CLUSTER_HEADER.to_owned(), default: None })
+            ..self.settings.manager(self.mesh, destination)
         })))
     }
 
@@ -342,7 +342,7 @@ impl<'m> Maker<'_, 'm> {
     }
 
     fn tcp_proxy(&self, cluster: String) -> NetworkFilter {
-        NetworkFilter::TcpProxy(TcpProxy { access_log: self.settings.access_log.clone(), ..TcpProxy::to(cluster) })
+        NetworkFilter::TcpProxy(self.settings.tcp_proxy(self.mesh, cluster))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::mesh::{Mesh, Service, ServicePort, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, Endpoint, FilterChain, FilterChainMatch, HttpConnectionManager, Listener,
-    Locality, NetworkFilter, Plugin, TcpProxy,
+    Locality, NetworkFilter, Plugin,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -44,7 +44,7 @@ pub(crate) fn compile(
         inbound.clusters.push(app_cluster(&cluster, settings.app, port));
         let chain = |destination_port| {
             let plugins = user.of(Mode::Server, Some(port.number));
-            let filter = network_filter(&authz, port, cluster.clone(), settings, plugins)?;
+            let filter = network_filter(mesh, &authz, port, cluster.clone(), settings, plugins)?;
             let filter_chain_match = FilterChainMatch { destination_port, ..FilterChainMatch::default() };
             serde_json::Result::Ok(FilterChain { filter_chain_match, transport_socket: None, network_filter: filter })
         };
@@ -104,20 +104,19 @@ fn app_cluster(name: &str, app: IpAddr, port: &AppPort<'_>) -> Cluster {
 }
 
 fn network_filter(
+    mesh: &Mesh<'_>,
     authz: &authz::Config,
     port: &AppPort<'_>,
     cluster: String,
     settings: &Settings,
     plugins: Vec<Plugin>,
 ) -> serde_json::Result<NetworkFilter> {
-    let access_log = settings.access_log.clone();
     if !port.port.is_http() {
-        return Ok(NetworkFilter::TcpProxy(TcpProxy { access_log, ..TcpProxy::to(cluster) }));
+        return Ok(NetworkFilter::TcpProxy(settings.tcp_proxy(mesh, cluster)));
     }
     let configs = FilterConfigs { authz: authz.clone(), ..FilterConfigs::default() };
     Ok(NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
         plugins: configs.plugins(plugins)?,
-        access_log,
-        ..HttpConnectionManager::to(Destination::Cluster(cluster))
+        ..settings.manager(mesh, Destination::Cluster(cluster))
     })))
 }

@@ -18,7 +18,7 @@ pub use origin::{Origin, Origins};
 
 use crate::mesh::{Mesh, Workload};
 use crate::report::Report;
-use crate::snapshot::{AccessLog, NetworkFilter, Plugin, Snapshot};
+use crate::snapshot::{AccessLog, Destination, HttpConnectionManager, NetworkFilter, Plugin, Snapshot, TcpProxy};
 use istio_api::Fault;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -37,8 +37,28 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How many workers; as many as there are CPUs without.
     pub workers: Option<usize>,
-    /// Where requests are logged.
+    /// Where requests are logged; without, where MeshConfig says.
     pub access_log: Option<AccessLog>,
+}
+
+impl Settings {
+    /// A connection manager as the mesh has them.
+    fn manager(&self, mesh: &Mesh<'_>, destination: Destination) -> HttpConnectionManager {
+        HttpConnectionManager {
+            path_normalization: mesh.settings.path_normalization(),
+            access_log: self.access_log(mesh),
+            ..HttpConnectionManager::to(destination)
+        }
+    }
+
+    /// A proxy of bytes as the mesh has them.
+    fn tcp_proxy(&self, mesh: &Mesh<'_>, cluster: String) -> TcpProxy {
+        TcpProxy { access_log: self.access_log(mesh), ..TcpProxy::to(cluster) }
+    }
+
+    fn access_log(&self, mesh: &Mesh<'_>) -> Option<AccessLog> {
+        self.access_log.clone().or_else(|| mesh.settings.access_log())
+    }
 }
 
 impl Default for Settings {

@@ -11,7 +11,6 @@ use crate::mesh::{Mesh, Service, ServicePort, Workload};
 use crate::report::Report;
 use crate::snapshot::{
     Cluster, Destination, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, NetworkFilter,
-    TcpProxy,
 };
 use istio_api::{Resource, Sidecar};
 use header_rules::{UnknownAuthorityConfig, UnknownAuthorityPolicy, VirtualHostConfig};
@@ -51,13 +50,13 @@ pub(crate) fn compile(
     configs.header_rules.explicit_ports = vec![address.port()];
     configs.header_rules.unknown_authority =
         Some(UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Reject, cluster: None });
+    let destination = Destination::ClusterHeader { name: CLUSTER_HEADER.to_owned(), default: None };
     let http = HttpConnectionManager {
         plugins: configs.plugins(user.of(Mode::Client, None))?,
         connect: true,
-        access_log: settings.access_log.clone(),
-        ..HttpConnectionManager::to(Destination::ClusterHeader { name: CLUSTER_HEADER.to_owned(), default: None })
+        ..settings.manager(mesh, destination)
     };
-    let mut filter_chains = tcp_chains(&visible, settings);
+    let mut filter_chains = tcp_chains(mesh, &visible, settings);
     filter_chains.push(FilterChain {
         filter_chain_match: FilterChainMatch::default(),
         transport_socket: None,
@@ -93,7 +92,7 @@ fn imported<'m>(mesh: &'m Mesh<'_>, workload: &'m Workload, scope: Option<&Resou
 
 /// Ports of services that speak no HTTP. What is redirected to such a port is forwarded as it comes; of several services
 /// on one port the first: they differ by their addresses only, which chains do not tell apart yet.
-fn tcp_chains(visible: &[&Service], settings: &Settings) -> Vec<FilterChain> {
+fn tcp_chains(mesh: &Mesh<'_>, visible: &[&Service], settings: &Settings) -> Vec<FilterChain> {
     let mut taken: HashSet<u16> = visible
         .iter()
         .flat_map(|service| &service.ports)
@@ -111,10 +110,7 @@ fn tcp_chains(visible: &[&Service], settings: &Settings) -> Vec<FilterChain> {
                         ..FilterChainMatch::default()
                     },
                     transport_socket: None,
-                    network_filter: NetworkFilter::TcpProxy(TcpProxy {
-                        access_log: settings.access_log.clone(),
-                        ..TcpProxy::to(cluster)
-                    }),
+                    network_filter: NetworkFilter::TcpProxy(settings.tcp_proxy(mesh, cluster)),
                 });
             }
         }

@@ -49,7 +49,7 @@ impl RouteCompiler<'_, '_> {
     /// The route of a service that no VirtualService routes.
     pub(crate) fn default_route(&mut self, service: &Service, port: u16) -> RouteConfig {
         let cluster = cluster_name(port, "", &service.hostname);
-        let mut route = RouteConfig { retries: Some(default_retries()), ..RouteConfig::default() };
+        let mut route = RouteConfig { retries: Some(self.default_retries()), ..RouteConfig::default() };
         match consistent_hash(self.mesh, self.client, service, port, None) {
             None => route.cluster = Some(cluster),
             Some(hash) => {
@@ -227,7 +227,7 @@ impl RouteCompiler<'_, '_> {
     }
 
     fn retries(&mut self, written: Option<&Retries>, entry: &HttpEntry<'_>) -> header_rules::RetriesConfig {
-        let Some(written) = written else { return default_retries() };
+        let Some(written) = written.or(self.mesh.settings.default_retries()) else { return default_retries() };
         let left_out = [
             ("retryRemoteLocalities", written.retry_remote_localities == Some(true)),
             ("retryIgnorePreviousHosts", written.retry_ignore_previous_hosts == Some(false)),
@@ -237,11 +237,11 @@ impl RouteCompiler<'_, '_> {
             let path = format!("{}.retries.{field}", entry.path);
             self.report.notice(Field { name: entry.owner, path: &path }, "", "is not acted on yet: retries go by default");
         }
-        header_rules::RetriesConfig {
-            attempts: written.attempts.get(),
-            per_try_timeout: written.per_try_timeout.map(millis),
-            retry_on: written.retry_on.to_option(),
-        }
+        retries(written)
+    }
+
+    fn default_retries(&self) -> header_rules::RetriesConfig {
+        self.mesh.settings.default_retries().map_or_else(default_retries, retries)
     }
 }
 
@@ -249,6 +249,14 @@ impl RouteCompiler<'_, '_> {
 fn route_id(routed: &RoutedHosts<'_>, entry: &HttpEntry<'_>) -> String {
     let metadata = &routed.resource.metadata;
     format!("{}/{}/{}", metadata.namespace(), metadata.name, entry.id)
+}
+
+fn retries(written: &Retries) -> header_rules::RetriesConfig {
+    header_rules::RetriesConfig {
+        attempts: written.attempts.get(),
+        per_try_timeout: written.per_try_timeout.map(millis),
+        retry_on: written.retry_on.to_option(),
+    }
 }
 
 fn default_retries() -> header_rules::RetriesConfig {

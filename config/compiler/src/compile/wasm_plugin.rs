@@ -9,6 +9,9 @@ use istio_api::{LabelSelector, Metadata};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// The annotation that lets FAIL_OPEN stand where a plugin guards something.
+const DANGER_FAIL_OPEN: &str = "outrigger.io/danger-fail-open";
+
 /// The plugins of a workload, and their modules.
 #[derive(Default)]
 pub(crate) struct UserPlugins<'m> {
@@ -139,6 +142,16 @@ fn plugin(one: &Written<'_>, report: &mut Report) -> Option<(Plugin, Module)> {
     if wasm.sha256.is_some() {
         report.notice(field("spec.sha256"), "", "a file's checksum is not compared");
     }
+    let danger_fail_open = one.metadata.annotation(DANGER_FAIL_OPEN) == Some("true");
+    let guards = matches!(one.phase, extension::Phase::Authn | extension::Phase::Authz);
+    if wasm.fail_strategy == extension::FailStrategy::FailOpen && guards && !danger_fail_open {
+        let reason = format!(
+            "a plugin of phase {} that fails would let everybody in; if that is meant, annotate the resource with \
+             {DANGER_FAIL_OPEN}: \"true\"",
+            one.phase.as_str()
+        );
+        report.refuse(field("spec.failStrategy"), "FAIL_OPEN", reason);
+    }
     let environment = wasm.vm_config.as_ref().map(|vm| environment(vm, field("spec.vmConfig.env"), report));
     let name = format!("{}.{}", one.metadata.namespace(), one.metadata.name);
     let plugin = Plugin {
@@ -152,6 +165,7 @@ fn plugin(one: &Written<'_>, report: &mut Report) -> Option<(Plugin, Module)> {
             extension::FailStrategy::FailOpen => FailStrategy::FailOpen,
             extension::FailStrategy::FailReload => FailStrategy::FailReload,
         },
+        danger_fail_open,
         phase: match one.phase {
             extension::Phase::Unspecified => Phase::Unspecified,
             extension::Phase::Authn => Phase::Authn,

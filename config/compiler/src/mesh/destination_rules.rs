@@ -3,7 +3,8 @@
 use super::names::{covers, full_name, is_exported};
 use super::service::Service;
 use super::workload::Workload;
-use super::{MeshSettings, by_age};
+use super::by_age;
+use super::settings::MeshSettings;
 use istio_api::destination_rule::{
     ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget, Subset, TrafficPolicy,
     Tunnel,
@@ -54,7 +55,7 @@ impl<T> Clone for Said<'_, T> {
 }
 
 impl<'r> DestinationRules<'r> {
-    pub(crate) fn new(resources: &'r [Resource<DestinationRule>], settings: &MeshSettings) -> Self {
+    pub(crate) fn new(resources: &'r [Resource<DestinationRule>], settings: &MeshSettings<'_>) -> Self {
         let mut rules: HashMap<&str, OfNamespace<'r>> = HashMap::new();
         for resource in by_age(resources) {
             let namespace = resource.metadata.namespace();

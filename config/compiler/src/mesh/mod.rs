@@ -6,6 +6,7 @@ pub(crate) mod destination_rules;
 pub(crate) mod names;
 pub(crate) mod registry;
 pub(crate) mod service;
+pub(crate) mod settings;
 pub(crate) mod virtual_services;
 pub(crate) mod workload;
 
@@ -16,37 +17,14 @@ use destination_rules::DestinationRules;
 use istio_api::kubernetes::Secret;
 use istio_api::{Resource, Resources};
 use registry::Registry;
+use settings::MeshSettings;
 use virtual_services::VirtualServices;
-
-/// What holds for the whole mesh (MeshConfig).
-#[derive(Clone, Debug)]
-pub struct MeshSettings {
-    /// What Kubernetes services end in: `cluster.local`.
-    pub domain: String,
-    /// Where what is for all namespaces stands: `istio-system`.
-    pub root_namespace: String,
-    /// What SPIFFE identities begin with: `cluster.local`.
-    pub trust_domain: String,
-    /// What else they may begin with.
-    pub trust_domain_aliases: Vec<String>,
-}
-
-impl Default for MeshSettings {
-    fn default() -> Self {
-        Self {
-            domain: "cluster.local".to_owned(),
-            root_namespace: "istio-system".to_owned(),
-            trust_domain: "cluster.local".to_owned(),
-            trust_domain_aliases: Vec::new(),
-        }
-    }
-}
 
 /// Everything that was read, joined.
 #[derive(Debug)]
 pub struct Mesh<'r> {
     pub(crate) resources: &'r Resources,
-    pub(crate) settings: MeshSettings,
+    pub(crate) settings: MeshSettings<'r>,
     pub(crate) registry: Registry,
     pub(crate) virtual_services: VirtualServices<'r>,
     pub(crate) destination_rules: DestinationRules<'r>,
@@ -54,7 +32,8 @@ pub struct Mesh<'r> {
 
 impl<'r> Mesh<'r> {
     /// Joins what was read.
-    pub fn new(resources: &'r Resources, settings: MeshSettings) -> Self {
+    pub fn new(resources: &'r Resources) -> Self {
+        let settings = MeshSettings::new(resources);
         Self {
             registry: Registry::new(resources, &settings.domain),
             virtual_services: VirtualServices::new(&resources.virtual_services, &settings),

@@ -2,7 +2,8 @@
 
 use super::delegate::{self, Delegates};
 use super::names::{MESH, covers, full_name, gateway_name, is_exported};
-use super::{MeshSettings, by_age};
+use super::by_age;
+use super::settings::MeshSettings;
 use istio_api::virtual_service::HttpRoute;
 use istio_api::{Resource, VirtualService};
 use std::borrow::Cow;
@@ -43,7 +44,7 @@ pub(crate) struct VirtualServices<'r> {
 }
 
 impl<'r> VirtualServices<'r> {
-    pub(crate) fn new(resources: &'r [Resource<VirtualService>], settings: &MeshSettings) -> Self {
+    pub(crate) fn new(resources: &'r [Resource<VirtualService>], settings: &MeshSettings<'_>) -> Self {
         let delegates = Delegates::new(resources);
         let mut found = Self::default();
         for resource in by_age(resources) {
@@ -107,7 +108,7 @@ impl RoutedHosts<'_> {
 fn routed<'r>(
     resource: &'r Resource<VirtualService>,
     delegates: &Delegates<'r>,
-    settings: &MeshSettings,
+    settings: &MeshSettings<'_>,
 ) -> RoutedHosts<'r> {
     let (namespace, spec) = (resource.metadata.namespace(), &resource.spec);
     let gateways = match spec.gateways.is_empty() {

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Everything one proxy needs.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Snapshot {
     /// Where connections are accepted.
@@ -52,6 +52,20 @@ pub struct Snapshot {
     /// Beyond which load is shed.
     #[serde(default, skip_serializing_if = "Overload::is_default")]
     pub overload: Overload,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            clusters: Vec::new(),
+            modules: BTreeMap::new(),
+            admin: None,
+            workers: None,
+            drain: default_drain(),
+            overload: Overload::default(),
+        }
+    }
 }
 
 fn default_drain() -> Duration {
