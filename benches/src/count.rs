@@ -34,7 +34,7 @@ fn counted(setup: &Setup, surroundings: &Surroundings<'_>, requests: usize) -> R
     let text = fs::read_to_string(file)?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     let total = total.and_then(|total| total.trim().parse().ok());
-    total.ok_or_else(|| StartError::Failed("callgrind does not say how many instructions there were".into()))
+    total.ok_or_else(|| StartError("callgrind does not say how many instructions there were".into()))
 }
 
 /// System calls by name for one request, at saturation.

@@ -14,6 +14,11 @@ pub struct Figure {
 }
 
 impl Figure {
+    /// Of what is measured once.
+    pub fn one(figure: f64) -> Self {
+        Self { median: figure, low: figure, high: figure }
+    }
+
     /// Of the rounds. `None` without any.
     pub fn of(rounds: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut rounds: Vec<f64> = rounds.into_iter().collect();
@@ -49,7 +54,7 @@ struct Row {
     name: String,
     unit: &'static str,
     goal: Goal,
-    figure: Option<Figure>,
+    figure: Figure,
 }
 
 /// What came of the goals.
@@ -57,15 +62,15 @@ struct Row {
 pub struct Report(Vec<Row>);
 
 impl Report {
-    /// Holds a figure against a goal. `None`: what it takes is not installed.
-    pub fn judge(&mut self, name: impl Into<String>, unit: &'static str, goal: (f64, f64), figure: Option<Figure>) {
+    /// Holds a figure against a goal: what must be, and what is extreme.
+    pub fn judge(&mut self, name: impl Into<String>, unit: &'static str, goal: (f64, f64), figure: Figure) {
         let goal = Goal { must: goal.0, extreme: goal.1 };
         self.0.push(Row { name: name.into(), unit, goal, figure });
     }
 
-    /// Whether every goal that could be measured is met.
+    /// Whether every goal is met.
     pub fn is_met(&self) -> bool {
-        self.0.iter().all(|row| row.figure.is_none_or(|figure| figure.median <= row.goal.must))
+        self.0.iter().all(|row| row.figure.median <= row.goal.must)
     }
 }
 
@@ -73,13 +78,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| goal | figure | must | extreme | |\n|---|---|---|---|---|")?;
         for Row { name, unit, goal: Goal { must, extreme }, figure } in &self.0 {
-            let (shown, verdict) = match figure {
-                None => ("not installed".to_owned(), "–"),
-                Some(figure) if figure.median <= *extreme => (figure.to_string(), "met, extreme too"),
-                Some(figure) if figure.median <= *must => (figure.to_string(), "met"),
-                Some(figure) => (figure.to_string(), "**missed**"),
+            let verdict = match figure.median {
+                median if median <= *extreme => "met, extreme too",
+                median if median <= *must => "met",
+                _ => "**missed**",
             };
-            writeln!(f, "| {name} | {shown} {unit} | ≤ {must} | ≤ {extreme} | {verdict} |")?;
+            writeln!(f, "| {name} | {figure} {unit} | ≤ {must} | ≤ {extreme} | {verdict} |")?;
         }
         Ok(())
     }
@@ -101,11 +105,10 @@ mod tests {
     #[test]
     fn goals_are_met_and_missed() {
         let mut report = Report::default();
-        report.judge("fine", "×", (1.0, 0.5), Figure::of([0.5]));
-        report.judge("good", "×", (1.0, 0.5), Figure::of([0.6]));
-        report.judge("absent", "×", (1.0, 0.5), None);
+        report.judge("fine", "×", (1.0, 0.5), Figure::one(0.5));
+        report.judge("good", "×", (1.0, 0.5), Figure::one(0.6));
         assert!(report.is_met());
-        report.judge("bad", "×", (1.0, 0.5), Figure::of([1.1]));
+        report.judge("bad", "×", (1.0, 0.5), Figure::one(1.1));
         assert!(!report.is_met());
         let text = report.to_string();
         for row in ["| fine | 0.50 × | ≤ 1 | ≤ 0.5 | met, extreme too |", "| good | 0.60 × | ≤ 1 | ≤ 0.5 | met |"]
@@ -113,6 +116,5 @@ mod tests {
             assert!(text.contains(row), "{text}");
         }
         assert!(text.contains("| bad | 1.10 × | ≤ 1 | ≤ 0.5 | **missed** |"), "{text}");
-        assert!(text.contains("| absent | not installed × |"), "{text}");
     }
 }

@@ -28,9 +28,9 @@ pub struct Running {
     pub load: Load,
 }
 
-/// Contestants with what was measured of each: `None` for one that is not installed.
+/// Contestants with what was measured of each.
 pub struct Measured<R> {
-    contestants: Vec<(Kind, &'static str, Option<Vec<R>>)>,
+    contestants: Vec<(Kind, &'static str, Vec<R>)>,
 }
 
 /// Of one round at saturation.
@@ -49,31 +49,45 @@ pub struct Saturated {
 pub struct Paced {
     /// Microseconds of CPU for a request.
     pub cpu: f64,
-    /// Microseconds that half of the requests took at most.
+    /// How long requests took.
+    pub latency: Latency,
+}
+
+/// How long requests took, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Latency {
+    /// Half of them at most.
     pub p50: f64,
     /// And 99 of 100.
     pub p99: f64,
 }
 
-/// Starts every contestant, with so many connections; those that are not installed are none.
+impl Latency {
+    /// Of requests, in any order.
+    pub fn of(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort_unstable();
+        let quantile =
+            |share: usize| latencies.get(latencies.len() * share / 100).map_or(0.0, Duration::as_secs_f64) * 1e6;
+        Self { p50: quantile(50), p99: quantile(99) }
+    }
+}
+
+/// Starts every contestant, with so many connections.
 ///
 /// # Errors
-/// When one that is installed does not serve.
+/// When one is not installed, or does not serve.
 pub fn start(
     contestants: &[Contestant],
     connections: usize,
     surroundings: &Surroundings<'_>,
-) -> Result<Vec<Option<Running>>, StartError> {
-    let mut all = Vec::new();
-    for contestant in contestants {
-        let started = match contestant.setup.start(surroundings) {
-            Ok(proxy) => Some(Running { load: Load::open(&proxy.target, connections)?, proxy }),
-            Err(StartError::NotInstalled) => None,
-            Err(error) => return Err(StartError::Failed(format!("{}: {error}", contestant.label()))),
-        };
-        all.push(started);
-    }
-    Ok(all)
+) -> Result<Vec<Running>, StartError> {
+    let start = |contestant: &Contestant| {
+        let failed = |error: StartError| StartError(format!("{}: {error}", contestant.label()));
+        let proxy = contestant.setup.start(surroundings).map_err(failed)?;
+        let load = Load::open(&proxy.target, connections).map_err(|error| failed(error.into()))?;
+        Ok(Running { proxy, load })
+    };
+    contestants.iter().map(start).collect()
 }
 
 /// Measures each once a round; the order is turned round every time.
@@ -82,18 +96,17 @@ pub fn start(
 /// When a measurement fails.
 pub fn measure<R>(
     contestants: &[Contestant],
-    running: &mut [Option<Running>],
+    running: &mut [Running],
     rounds: usize,
     mut one: impl FnMut(&mut Running) -> io::Result<R>,
 ) -> Result<Measured<R>, StartError> {
-    let mut all: Vec<Option<Vec<R>>> = running.iter().map(|running| running.as_ref().map(|_| Vec::new())).collect();
+    let mut all: Vec<Vec<R>> = running.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         let order = 0..contestants.len();
         let order: Vec<usize> = if round % 2 == 0 { order.collect() } else { order.rev().collect() };
         for place in order {
-            let (Some(running), Some(results)) = (&mut running[place], &mut all[place]) else { continue };
-            let failed = |error: io::Error| StartError::Failed(format!("{}: {error}", contestants[place].label()));
-            results.push(one(running).map_err(failed)?);
+            let failed = |error: io::Error| StartError(format!("{}: {error}", contestants[place].label()));
+            all[place].push(one(&mut running[place]).map_err(failed)?);
         }
     }
     let named =
@@ -119,33 +132,44 @@ pub fn saturated(running: &mut Running, requests: usize) -> io::Result<Saturated
 /// When one fails.
 pub fn paced(running: &mut Running, rate: u32, requests: usize) -> io::Result<Paced> {
     let before = running.proxy.process.cpu_time()?;
-    let mut latencies = running.load.open_loop(rate, requests)?;
+    let latencies = running.load.open_loop(rate, requests)?;
     let cpu = running.proxy.process.cpu_time()?.saturating_sub(before).as_secs_f64();
-    latencies.sort_unstable();
-    let quantile = |share: usize| latencies.get(latencies.len() * share / 100).map_or(0.0, Duration::as_secs_f64) * 1e6;
-    Ok(Paced { cpu: cpu * 1e6 / requests as f64, p50: quantile(50), p99: quantile(99) })
+    Ok(Paced { cpu: cpu * 1e6 / requests as f64, latency: Latency::of(latencies) })
 }
 
 impl<R> Measured<R> {
     /// Every contestant in order: what it is, and its rounds.
-    pub fn rows(&self) -> impl Iterator<Item = (Kind, &'static str, Option<&[R]>)> {
-        self.contestants.iter().map(|(kind, name, rounds)| (*kind, *name, rounds.as_deref()))
+    pub fn rows(&self) -> impl Iterator<Item = (Kind, &'static str, &[R])> {
+        self.contestants.iter().map(|(kind, name, rounds)| (*kind, *name, rounds.as_slice()))
     }
 
     /// A figure of one contestant.
-    pub fn figure(&self, of: (Kind, &str), figure: impl Fn(&R) -> f64) -> Option<Figure> {
-        Figure::of(self.find(of)?.iter().map(figure))
+    ///
+    /// # Errors
+    /// As [`Self::find`]; so for the others.
+    pub fn figure(&self, of: (Kind, &str), figure: impl Fn(&R) -> f64) -> Result<Figure, StartError> {
+        Figure::of(self.find(of)?.iter().map(figure)).ok_or_else(|| not_measured(of))
     }
 
     /// How a figure of one is to that of another, round by round.
-    pub fn ratio(&self, of: (Kind, &str), to: (Kind, &str), figure: impl Fn(&R) -> f64) -> Option<Figure> {
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn ratio(&self, of: (Kind, &str), to: (Kind, &str), figure: impl Fn(&R) -> f64) -> Result<Figure, StartError> {
         let pairs = self.find(of)?.iter().zip(self.find(to)?);
-        Figure::of(pairs.map(|(of, to)| figure(of) / figure(to)))
+        Figure::of(pairs.map(|(of, to)| figure(of) / figure(to))).ok_or_else(|| not_measured(of))
     }
 
     /// The rounds of one.
-    pub fn find(&self, of: (Kind, &str)) -> Option<&[R]> {
+    ///
+    /// # Errors
+    /// When it was not measured.
+    pub fn find(&self, of: (Kind, &str)) -> Result<&[R], StartError> {
         let found = self.contestants.iter().find(|(kind, name, _)| (*kind, *name) == of);
-        found.and_then(|(_, _, rounds)| rounds.as_deref())
+        found.map(|(_, _, rounds)| rounds.as_slice()).ok_or_else(|| not_measured(of))
     }
+}
+
+fn not_measured((kind, name): (Kind, &str)) -> StartError {
+    StartError(format!("{kind}, {name}: not measured"))
 }

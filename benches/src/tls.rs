@@ -2,6 +2,7 @@
 
 use crate::load::Protocol;
 use outrigger_tests::certs;
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -56,6 +57,8 @@ impl Certificates {
         let key = PrivateKeyDer::try_from(identity.key_der).map_err(str::to_owned)?;
         let builder = ClientConfig::builder().with_root_certificates(roots);
         let mut config = builder.with_client_auth_cert(vec![identity.der.into()], key).map_err(text)?;
+        // Every handshake is a full one: what is compared is not who remembers clients.
+        config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![match protocol {
             Protocol::Http1 => b"http/1.1".to_vec(),
             Protocol::Http2 { .. } => b"h2".to_vec(),

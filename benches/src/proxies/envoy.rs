@@ -8,7 +8,7 @@ use std::process::Command;
 
 pub(super) fn command(setup: &Setup, port: u16, surroundings: &Surroundings<'_>) -> Result<Command, StartError> {
     let file = write(surroundings, &format!("envoy-{port}.json"), &bootstrap(setup, port, surroundings).to_string())?;
-    let mut command = Command::new(tools::envoy().map_err(StartError::Failed)?);
+    let mut command = Command::new(tools::envoy().map_err(StartError)?);
     command.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "-c"]).arg(file);
     Ok(command)
 }

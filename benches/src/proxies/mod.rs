@@ -27,11 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Kind {
     /// Ours.
     Outrigger,
+    /// Another build of ours.
+    Before,
     /// Stock Envoy.
     Envoy,
-    /// HAProxy, if it is installed.
+    /// HAProxy.
     Haproxy,
-    /// nginx, if it is installed.
+    /// nginx.
     Nginx,
 }
 
@@ -39,6 +41,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Outrigger => "outrigger",
+            Self::Before => "outrigger before",
             Self::Envoy => "Envoy",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
@@ -79,6 +82,14 @@ pub struct Surroundings<'s> {
     pub certificates: &'s Certificates,
     /// Where our proxy keeps compiled modules.
     pub module_cache: PathBuf,
+    /// Another build of our proxy, to compare with.
+    pub before: Option<&'s Path>,
+}
+
+impl Surroundings<'_> {
+    fn before(&self) -> Result<&Path, StartError> {
+        self.before.ok_or_else(|| StartError("no other build of the proxy was named (before=FILE)".into()))
+    }
 }
 
 /// How a proxy listens.
@@ -116,20 +127,14 @@ pub struct Proxy {
     pub started: Duration,
 }
 
-/// Why a proxy is not measured.
+/// Why a proxy is not measured: what is not installed, or does not serve, and what it said.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// There is no such program.
-    #[error("not installed")]
-    NotInstalled,
-    /// It does not serve.
-    #[error("{0}")]
-    Failed(String),
-}
+#[error("{0}")]
+pub struct StartError(pub String);
 
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
+        Self(error.to_string())
     }
 }
 
@@ -158,13 +163,14 @@ impl Setup {
     fn command(&self, surroundings: &Surroundings<'_>) -> Result<(Command, Target), StartError> {
         let port = free_port()?;
         let command = match self.kind {
-            Kind::Outrigger => outrigger::command(self, port, surroundings),
+            Kind::Outrigger => outrigger::command(self, &binary().map_err(StartError)?, port, surroundings),
+            Kind::Before => outrigger::command(self, surroundings.before()?, port, surroundings),
             Kind::Envoy => envoy::command(self, port, surroundings),
             Kind::Haproxy => haproxy::command(self, port, surroundings),
             Kind::Nginx => nginx::command(self, port, surroundings),
         }?;
         let Listener { protocol, tls } = self.listener;
-        let tls = tls.then(|| surroundings.certificates.client(protocol)).transpose().map_err(StartError::Failed)?;
+        let tls = tls.then(|| surroundings.certificates.client(protocol)).transpose().map_err(StartError)?;
         Ok((command, Target { port, protocol, tls }))
     }
 
@@ -174,7 +180,7 @@ impl Setup {
         let mut process = Process::start(command, &log)?;
         let said = |error: io::Error| {
             let log = std::fs::read_to_string(&log).unwrap_or_default();
-            StartError::Failed(format!("{} does not serve: {error}\n{log}", self.kind))
+            StartError(format!("{} does not serve: {error}\n{log}", self.kind))
         };
         loop {
             match Load::open(&target, 1) {
@@ -201,6 +207,7 @@ fn write(surroundings: &Surroundings<'_>, name: &str, text: &str) -> io::Result<
 /// A program in the system's path, or where Debian keeps servers.
 fn installed(name: &str) -> Result<PathBuf, StartError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing = || StartError(format!("{name} is not installed (apt-get install {name})"));
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file()).ok_or(StartError::NotInstalled)
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file()).ok_or_else(missing)
 }

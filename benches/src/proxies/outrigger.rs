@@ -20,10 +20,15 @@ pub fn module_cache() -> PathBuf {
     tools::target_directory().join("bench-modules-compiled")
 }
 
-pub(super) fn command(setup: &Setup, port: u16, surroundings: &Surroundings<'_>) -> Result<Command, StartError> {
+pub(super) fn command(
+    setup: &Setup,
+    binary: &Path,
+    port: u16,
+    surroundings: &Surroundings<'_>,
+) -> Result<Command, StartError> {
     let snapshot = snapshot(setup, port, surroundings);
     let file = write(surroundings, &format!("outrigger-{port}.json"), &snapshot.to_string())?;
-    let mut command = Command::new(binary().map_err(StartError::Failed)?);
+    let mut command = Command::new(binary);
     command.args(["run", "--snapshot"]).arg(file).arg("--module-cache").arg(&surroundings.module_cache);
     Ok(command)
 }

@@ -13,7 +13,7 @@ use crate::http::{Http1Io, Incoming, Peer, PeerError};
 use crate::router::{Downstream, Finished, serve as serve_request};
 use crate::wasm::ConnectionProperties;
 use crate::worker::{Watch, Worker};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_match::HeaderList;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -78,7 +78,7 @@ async fn read_head(
         loop {
             if !io.read.is_empty() {
                 if let Some((head, size)) = parse_request(&io.read, scheme, &manager.limits)? {
-                    drop(io.read.split_to(size));
+                    io.read.advance(size);
                     return Poll::Ready(Ok(Some(head)));
                 }
                 if !begun {

@@ -6,8 +6,8 @@ use crate::downstream::prepare::{prepare, room};
 use crate::downstream::refusal::Refusal;
 use crate::http::refused::Refused;
 use crate::http::{
-    FrameBudget, Http1Io, Http2Receive, Http2Send, Incoming, Metered, Peer, PeerError, Rewound, error_of,
-    request_headers, to_response,
+    FrameBudget, Gathered, Http1Io, Http2Receive, Http2Send, Incoming, Metered, Outbox, Peer, PeerError, Rewound,
+    error_of, request_headers, to_response,
 };
 use crate::router::{Downstream, Finished, serve as serve_request};
 use crate::wasm::ConnectionProperties;
@@ -108,13 +108,14 @@ pub(crate) async fn serve(
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(100))
         .max_send_buffer_size(256 << 10);
-    let metered = Metered::new(Rewound::from(io));
+    let (gathered, outbox) = Gathered::new(Rewound::from(io));
+    let metered = Metered::new(gathered);
     let budget = metered.budget();
     let handshake = builder.handshake(metered);
     let limit = manager.config.timeouts.head.limit().unwrap_or(Duration::MAX);
     let Ok(Ok(connection)) = tokio::time::timeout(limit, handshake).await else { return };
-    let mut served =
-        Served { worker: worker.clone(), chain, connection, watch, tally: Tally::new(), budget, draining: false };
+    let (worker_of_all, tally) = (worker.clone(), Tally::new());
+    let mut served = Served { worker: worker_of_all, chain, connection, outbox, watch, tally, budget, draining: false };
     loop {
         let idle = manager.config.timeouts.connection_idle.limit().filter(|_| served.tally.active.get() == 0);
         served.watch.arm(idle);
@@ -141,7 +142,8 @@ type Request = http::Request<h2::RecvStream>;
 struct Served {
     worker: Rc<Worker>,
     chain: Rc<LiveChain<HttpManager>>,
-    connection: Connection<Metered<Rewound>, Bytes>,
+    connection: Connection<Metered<Gathered<Rewound>>, Bytes>,
+    outbox: Outbox<Rewound>,
     watch: Watch,
     tally: Rc<Tally>,
     budget: Rc<FrameBudget>,
@@ -161,7 +163,7 @@ enum Next {
 
 impl Served {
     async fn next(&mut self) -> Next {
-        let Self { worker, chain, connection, watch, tally, budget, draining } = self;
+        let Self { worker, chain, connection, outbox, watch, tally, budget, draining } = self;
         let mut drain = std::pin::pin!(chain.draining.changed.notified());
         let mut tallied = std::pin::pin!(tally.changed.notified());
         poll_fn(|cx| {
@@ -180,7 +182,10 @@ impl Served {
                 Poll::Ready(Some(Ok((request, respond)))) => Poll::Ready(Next::Stream(request, respond)),
                 Poll::Ready(_) => Poll::Ready(Next::End),
                 Poll::Pending if budget.is_spent() => Poll::Ready(Next::Abuse),
-                Poll::Pending => Poll::Pending,
+                Poll::Pending => match outbox.poll_flush(cx) {
+                    Poll::Ready(Err(_)) => Poll::Ready(Next::End),
+                    _ => Poll::Pending,
+                },
             }
         })
         .await

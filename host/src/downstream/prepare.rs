@@ -11,6 +11,8 @@ use crate::wasm::ConnectionProperties;
 use crate::worker::Worker;
 use compiler::snapshot::Direction;
 use http_match::HeaderList;
+use smallvec::SmallVec;
+use std::io::Write;
 use std::net::IpAddr;
 use std::rc::Rc;
 use uuid::Builder;
@@ -100,9 +102,12 @@ fn forwarded(
         (None, _) => headers.set("x-forwarded-proto", scheme),
     }
     if edge {
-        let peer = connection.direct_peer.ip().to_string();
-        let list = headers.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);
-        let list = if list.is_empty() { peer.into_bytes() } else { [&list[..], b",", peer.as_bytes()].concat() };
+        let mut list = SmallVec::<[u8; 128]>::new();
+        for value in headers.values("x-forwarded-for").filter(|value| !value.is_empty()) {
+            list.extend_from_slice(value);
+            list.push(b',');
+        }
+        list.extend_from_slice(AddressText::of(connection.direct_peer.ip()).bytes());
         headers.set("x-forwarded-for", &list);
     }
     match client {
@@ -112,6 +117,28 @@ fn forwarded(
             Rc::new(connection)
         }
         _ => connection.clone(),
+    }
+}
+
+/// An address in words, without an allocation.
+struct AddressText {
+    /// As long as an IPv6 address can be.
+    text: [u8; 45],
+    length: usize,
+}
+
+impl AddressText {
+    fn of(address: IpAddr) -> Self {
+        let mut text = [0; 45];
+        let mut rest = &mut text[..];
+        // There is room for every address.
+        let _ = write!(rest, "{address}");
+        let length = 45 - rest.len();
+        Self { text, length }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
     }
 }
 

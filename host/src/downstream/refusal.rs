@@ -50,7 +50,7 @@ impl Refusal {
         state.direction = direction_number(manager.direction);
         state.response = self.headers;
         state.body_bytes[1] = u64::try_from(self.body.len()).unwrap_or(u64::MAX);
-        self.refused.details.clone_into(&mut state.details);
+        state.details = self.refused.details.into();
         let _counted = manager.stream(protocol == "HTTP/2");
         manager.log(&Stream::new(state), flags, Duration::ZERO);
     }

@@ -14,6 +14,7 @@ use crate::worker::{Watch, Worker};
 use bytes::Bytes;
 use http_match::HeaderList;
 use side::{Read, Side};
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -278,12 +279,12 @@ impl Connection {
     /// Ends the connection for a reason of the proxy's own.
     fn fail(&mut self, error: ProxyError, retried: bool) -> Ending {
         let (reply, flags) = error.reply(retried);
-        self.cut(flags, &reply.details)
+        self.cut(flags, reply.details)
     }
 
-    fn cut(&mut self, flags: ResponseFlags, details: &str) -> Ending {
+    fn cut(&mut self, flags: ResponseFlags, details: impl Into<Cow<'static, str>>) -> Ending {
         self.flags = self.flags.and(flags);
-        details.clone_into(&mut self.stream.state.borrow_mut().details);
+        self.stream.state.borrow_mut().details = details.into();
         Ending::Cut
     }
 

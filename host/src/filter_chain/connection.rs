@@ -324,10 +324,10 @@ impl FilteredConnection {
         }
     }
 
-    fn decide(&mut self, fate: ConnectionFate, details: &str) {
+    fn decide(&mut self, fate: ConnectionFate, details: &'static str) {
         if self.fate == ConnectionFate::Open {
             self.fate = fate;
-            details.clone_into(&mut self.stream.state.borrow_mut().details);
+            self.stream.state.borrow_mut().details = details.into();
         }
     }
 

@@ -559,7 +559,7 @@ impl FilteredStream {
             let mut state = self.stream.state.borrow_mut();
             state.response = headers;
             state.response_trailers = HeaderList::new();
-            state.details = details;
+            state.details = details.into();
             for slot in &mut state.slots {
                 (slot.bodies, slot.body_edited, slot.resume) = Default::default();
             }

@@ -1,7 +1,6 @@
 //! A bound on HTTP/2 frames that bring nothing. Pings, settings, empty data and the like cost the receiver more than the
 //! sender (CVE-2019-9511 to 9518 and their kin), and a limit for each kind is one kind short: all draw on one budget.
 
-use crate::http::peer::Io;
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
@@ -9,7 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// How an HTTP/2 connection begins (RFC 9113 section 3.4).
@@ -136,12 +134,6 @@ impl<T> Metered<T> {
         if let Poll::Ready(Ok(size)) = written {
             self.budget.pay(u64::try_from(*size).unwrap_or(u64::MAX) / BYTES);
         }
-    }
-}
-
-impl<T: Io> Io for Metered<T> {
-    fn socket(&self) -> Option<&TcpStream> {
-        self.transport.socket()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::http::http1::body::{BodyDecoder, Decoded};
 use crate::http::http1::encode;
 use crate::http::http1::head::Framing;
 use crate::http::peer::{Incoming, PeerError, Transport};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_match::HeaderList;
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -208,7 +208,7 @@ impl Http1Io {
             self.write.clear();
             self.written = 0;
         }
-        drop(self.chunk.split_to((size - of_head).min(self.chunk.len())));
+        self.chunk.advance((size - of_head).min(self.chunk.len()));
         Poll::Ready(Ok(()))
     }
 }

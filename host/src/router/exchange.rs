@@ -566,12 +566,13 @@ impl Exchange<'_> {
             self.flags = self.flags.and(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         }
         let elapsed = self.began.elapsed();
-        headers.append(b"x-envoy-upstream-service-time", elapsed.as_millis().to_string().as_bytes());
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        headers.append(b"x-envoy-upstream-service-time", itoa::Buffer::new().format(milliseconds).as_bytes());
         {
             let mut state = self.filtered.stream().state.borrow_mut();
             state.response_began = Some(elapsed);
             state.response = headers;
-            state.details = "via_upstream".to_owned();
+            state.details = "via_upstream".into();
         }
         if upgraded {
             self.tunnel = true;
@@ -811,7 +812,7 @@ impl Exchange<'_> {
             state.duration = Some(began.elapsed());
             state.flags = u64::from(flags.bits());
             if finished == Finished::Reset && state.details.is_empty() {
-                state.details = "downstream_remote_disconnect".to_owned();
+                state.details = "downstream_remote_disconnect".into();
             }
         }
         manager.log(filtered.stream(), flags, began.elapsed());

@@ -27,7 +27,8 @@ impl Caller {
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let config: snapshot::Cluster = serde_json::from_value(config).unwrap();
         let cluster = Arc::new(SharedCluster::new(config, None, &Registry::default(), Instant::now()).unwrap());
-        let clusters: ClusterSet = [("c".to_owned(), Rc::new(Cluster::new(cluster.clone(), None, 0)))].into();
+        let clusters: ClusterSet =
+            [("c".to_owned(), Rc::new(Cluster::new(cluster.clone(), None, 0)))].into_iter().collect();
         let services = WorkerServices::new(Worker::new(1), Registry::default(), unbounded_channel().0, None);
         services.set_clusters(Rc::new(clusters));
         Self { services, cluster }

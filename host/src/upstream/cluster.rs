@@ -7,6 +7,7 @@ use crate::upstream::circuit_breakers::{CircuitBreakerLimits, CircuitBreakers, P
 use crate::upstream::outlier_detection::{Outcome, OutlierDetectionSettings, OutlierDetector};
 use crate::upstream::pool::{Acquired, Dialling, EndpointPool, Wanted};
 use compiler::snapshot;
+use rustc_hash::FxBuildHasher;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -186,8 +187,8 @@ pub(crate) struct Cluster {
     pools: Vec<Rc<EndpointPool>>,
 }
 
-/// The clusters of one worker by name.
-pub(crate) type ClusterSet = HashMap<String, Rc<Cluster>>;
+/// The clusters of one worker by name. Who configures them chooses the names: nobody has to be kept from collisions.
+pub(crate) type ClusterSet = HashMap<String, Rc<Cluster>, FxBuildHasher>;
 
 /// Why a request cannot go to a cluster now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

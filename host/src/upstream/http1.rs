@@ -6,7 +6,7 @@ use crate::http::http1::head::{Framing, HeadLimits, parse_response};
 use crate::http::refused::Refused;
 use crate::http::{Http1Io, Incoming, Peer, PeerError, Transport};
 use crate::upstream::pool::{EndpointPool, Open, UpstreamPeer, Wanted};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_match::HeaderList;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -73,7 +73,7 @@ impl Http1Upstream {
                 }
                 continue;
             };
-            drop(io.read.split_to(size));
+            io.read.advance(size);
             let upgraded = head.status == 101;
             if upgraded && self.wanted.upgrade.is_none() {
                 return Poll::Ready(Err(PeerError::Protocol(Refused::CODEC_ERROR)));

@@ -2,14 +2,15 @@
 
 use crate::http::http1::head::HeadLimits;
 use crate::http::refused::Refused;
-use crate::http::{Http2Receive, Http2Send, Incoming, Peer, PeerError, Transport, response_headers, to_request};
+use crate::http::{Gathered, Http2Receive, Http2Send, Incoming, Outbox, Peer, PeerError, Transport};
+use crate::http::{response_headers, to_request};
 use crate::upstream::http1::MAX_INTERIM;
 use crate::upstream::pool::{ConnectFailure, Open, UpstreamPeer};
 use bytes::Bytes;
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use http_match::HeaderList;
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -45,10 +46,11 @@ impl Http2Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(60 << 10)
             .enable_push(false);
-        let shaken = builder.handshake::<_, Bytes>(transport).await;
+        let (gathered, outbox) = Gathered::new(transport);
+        let shaken = builder.handshake::<_, Bytes>(gathered).await;
         let (requests, connection) = shaken.map_err(|_| ConnectFailure::Refused)?;
         let state = Rc::new(State { open: Cell::new(true), streams: Cell::new(0), local: open.local_address() });
-        tokio::task::spawn_local(drive(connection, state.clone(), open));
+        tokio::task::spawn_local(drive(connection, outbox, state.clone(), open));
         Ok(Self { requests, server_name, state })
     }
 
@@ -67,9 +69,19 @@ impl Http2Connection {
     }
 }
 
-async fn drive(connection: Connection<Transport, Bytes>, state: Rc<State>, open: Open) {
+async fn drive(
+    mut connection: Connection<Gathered<Transport>, Bytes>,
+    outbox: Outbox<Transport>,
+    state: Rc<State>,
+    open: Open,
+) {
     // Its streams are told what ended it.
-    let _ = connection.await;
+    poll_fn(|cx| {
+        let ended = Pin::new(&mut connection).poll(cx);
+        let broken = matches!(outbox.poll_flush(cx), Poll::Ready(Err(_)));
+        if broken || ended.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
     state.open.set(false);
     drop(open);
 }

@@ -2,6 +2,7 @@
 
 use crate::wasm::body_buffer::BodyBuffer;
 use http_match::HeaderList;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -155,7 +156,7 @@ pub struct StreamState {
     /// Set when the stream ends.
     pub duration: Option<Duration>,
     /// Why it was answered so, for logs.
-    pub details: String,
+    pub details: Cow<'static, str>,
     /// Envoy's response flags as a number.
     pub flags: u64,
     /// Bytes of the request's body that have come, and of the response's that were sent to the client, so far.
@@ -198,7 +199,7 @@ impl StreamState {
             protocol: "",
             started,
             duration: None,
-            details: String::new(),
+            details: Cow::Borrowed(""),
             flags: 0,
             body_bytes: [0; 2],
             request_ended: None,

@@ -32,7 +32,8 @@ impl Proxy {
         let config: snapshot::Cluster = serde_json::from_value(config).unwrap();
         let cluster =
             Arc::new(SharedCluster::new(config, None, &Registry::default(), std::time::Instant::now()).unwrap());
-        let clusters: ClusterSet = [("c".to_owned(), Rc::new(Cluster::new(cluster.clone(), None, 0)))].into();
+        let clusters: ClusterSet =
+            [("c".to_owned(), Rc::new(Cluster::new(cluster.clone(), None, 0)))].into_iter().collect();
         let config: snapshot::TcpProxy =
             serde_json::from_value(json!({ "cluster": "c", "idleTimeout": "2s" })).unwrap();
         let chain = Rc::new(FilterChain::new(plugins));
@@ -54,7 +55,7 @@ impl Proxy {
         let mut connection = Connection::new(self.worker.clone(), self.manager.clone(), accepted);
         spawn_local(async move {
             let ending = poll_fn(|cx| connection.poll(cx)).await;
-            let told = (connection.flags.to_string(), connection.stream.state.borrow().details.clone());
+            let told = (connection.flags.to_string(), connection.stream.state.borrow().details.to_string());
             connection.close(ending).await;
             told
         })

@@ -91,6 +91,9 @@ const SCHEME: (usize, usize) = (22, 29);
 const ASTERISK: (usize, usize) = (29, 30);
 const SLASH: (usize, usize) = (30, 31);
 
+/// Room in a list for what the proxy and its filters add to a message: headers, bytes.
+pub(super) const ROOM: (usize, usize) = (8, 256);
+
 /// Longest method.
 const LONGEST_METHOD: usize = 32;
 
@@ -185,13 +188,13 @@ struct Draft {
 impl Draft {
     fn new(lines: &[u8], line: &RequestLine, scheme: &str, count: usize) -> Result<Self, Refused> {
         let base = NAMES.len() + scheme.len();
-        let mut bytes = Vec::with_capacity(base + lines.len());
+        let mut bytes = Vec::with_capacity(base + lines.len() + ROOM.1);
         bytes.extend_from_slice(NAMES);
         bytes.extend_from_slice(scheme.as_bytes());
         bytes.extend_from_slice(lines);
         // The first line and Host give way to at most four pseudo-headers.
         let end = bytes.len();
-        let mut draft = Self { bytes, entries: Vec::with_capacity(count + 2), base, end };
+        let mut draft = Self { bytes, entries: Vec::with_capacity(count + 2 + ROOM.0), base, end };
         // Its value follows when the fields are read: it may be Host's.
         draft.entries.push(entry(AUTHORITY, (0, 0))?);
         let path = draft.path(line);

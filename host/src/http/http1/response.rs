@@ -3,7 +3,7 @@
 use http_match::{Entry, HeaderList};
 
 use super::fields::{self, Facts, entry};
-use super::head::{Framing, HeadLimits, Version};
+use super::head::{Framing, HeadLimits, ROOM, Version};
 use super::section;
 use crate::http::refused::Refused;
 use crate::http::syntax::is_field_value;
@@ -108,11 +108,11 @@ pub(crate) fn status(digits: &[u8]) -> Option<u16> {
 
 fn list(lines: &[u8], start: usize, limits: &HeadLimits, count: usize) -> Result<(HeaderList, Facts), Refused> {
     let base = NAME.len();
-    let mut bytes = Vec::with_capacity(base + lines.len());
+    let mut bytes = Vec::with_capacity(base + lines.len() + ROOM.1);
     bytes.extend_from_slice(NAME);
     bytes.extend_from_slice(lines);
     // The status line gives way to `:status`.
-    let mut entries: Vec<Entry> = Vec::with_capacity(count);
+    let mut entries: Vec<Entry> = Vec::with_capacity(count + ROOM.0);
     entries.push(entry((0, base), (base + STATUS.0, base + STATUS.1))?);
     let (mut facts, end) = (Facts::default(), bytes.len());
     fields::parse(
