@@ -243,6 +243,7 @@ pub(crate) fn error_of(error: &h2::Error) -> PeerError {
         Some(h2::Reason::REFUSED_STREAM) => PeerError::RefusedStream,
         // Told of streams above its last one only: it has not looked at them (RFC 9113 section 6.8).
         Some(_) if error.is_go_away() && error.is_remote() => PeerError::RefusedStream,
+        Some(_) if error.is_reset() && error.is_remote() => PeerError::Reset,
         _ => PeerError::Closed,
     }
 }

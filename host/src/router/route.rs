@@ -1,5 +1,6 @@
 //! What the filters have decided about a request: cluster, timeouts, retries, key. They say it in headers.
 
+use crate::http::authority::{normalize_authority, scheme_port};
 use crate::proxy_error::ProxyError;
 use crate::upstream::retry::{RetryOn, RetryPolicy};
 use crate::upstream::{Cluster, ClusterSet};
@@ -37,10 +38,14 @@ impl Route {
         };
         let cluster = clusters.get(name).cloned().ok_or(ProxyError::NoCluster)?;
         let mut route = Self { cluster, timeout: None, retry: default_retry.clone(), key: None };
+        let mut conditions = None;
         for (name, value) in headers.iter() {
             if name.first() == Some(&b'x') && (name.starts_with(b"x-envoy-") || name == KEY.as_bytes()) {
-                route.read(name, value);
+                route.read(name, value, &mut conditions);
             }
+        }
+        if let Some(on) = conditions {
+            Rc::make_mut(&mut route.retry).on = on;
         }
         Ok(route)
     }
@@ -52,7 +57,8 @@ impl Route {
         }
     }
 
-    fn read(&mut self, name: &[u8], value: &[u8]) {
+    /// `conditions`: those of retries, of HTTP and gRPC together; the default's no longer count where any are named.
+    fn read(&mut self, name: &[u8], value: &[u8], conditions: &mut Option<RetryOn>) {
         let milliseconds = || number(value).map(Duration::from_millis).filter(|limit| !limit.is_zero());
         match name {
             b"x-envoy-upstream-rq-timeout-ms" => self.timeout = milliseconds(),
@@ -64,11 +70,7 @@ impl Route {
                 Rc::make_mut(&mut self.retry).max_retries = retries.unwrap_or(0);
             }
             b"x-envoy-retry-on" | b"x-envoy-retry-grpc-on" => {
-                let retry = Rc::make_mut(&mut self.retry);
-                retry.on = match name {
-                    b"x-envoy-retry-on" => RetryOn::parse(value),
-                    _ => retry.on | RetryOn::parse(value),
-                };
+                *conditions = Some(conditions.unwrap_or_default() | RetryOn::parse(value));
             }
             b"x-envoy-retriable-status-codes" => {
                 let codes = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -101,6 +103,17 @@ pub(crate) fn strip_control(headers: &mut HeaderList, destination: &Destination)
             );
         !control
     });
+}
+
+/// Gives the upstream the authority as the client spelt it, unless a filter has put another in its place: filters and
+/// routes see the one spelling, an upstream may compare its own (as Envoy, which changes none).
+pub(crate) fn restore_authority(headers: &mut HeaderList, as_sent: &[u8], secure: bool) {
+    let normal = normalize_authority(as_sent, scheme_port(secure));
+    if let Some(place) = headers.position(b":authority")
+        && headers.at(place).is_some_and(|(_, current)| normal.is_ok_and(|normal| normal == current))
+    {
+        headers.replace_at(place, as_sent);
+    }
 }
 
 fn number(value: &[u8]) -> Option<u64> {

@@ -103,7 +103,7 @@ fn refusals() -> Vec<Refusal> {
     add("a bare CR in a value", &get("x: 1\r2\r\n"), 400, CHARACTERS);
     add("a control in a value", &get("x: \x1b[0m\r\n"), 400, CHARACTERS);
     add("DEL in a value", &get("x: \x7f\r\n"), 400, CHARACTERS);
-    add("two spaces", b"GET  / HTTP/1.1\r\nhost: a.test\r\n\r\n", 400, "DPE http1.invalid_url");
+    add("two spaces", b"GET  / HTTP/1.1\r\nhost: a.test\r\n\r\n", 400, GRAMMAR);
     add("a space in the target", b"GET /a b HTTP/1.1\r\nhost: a.test\r\n\r\n", 400, GRAMMAR);
     add("no version", b"GET /\r\nhost: a.test\r\n\r\n", 400, GRAMMAR);
     add("a version in lower case", b"GET / http/1.1\r\nhost: a.test\r\n\r\n", 400, GRAMMAR);
@@ -190,6 +190,13 @@ const PASSAGES: &[Passage] = &[
     ("no path", "GET http://b.test?q HTTP/1.1\r\nhost: a.test\r\n\r\n", "GET /?q", &[("host", Some("b.test"))], ""),
     ("asterisk", "OPTIONS * HTTP/1.1\r\nhost: a.test\r\n\r\n", "OPTIONS *", &[("host", Some("a.test"))], ""),
     ("an empty line before", "\r\nGET /x HTTP/1.1\r\nhost: a.test\r\n\r\n", "GET /x", &[], ""),
+    (
+        "the authority as the client spelt it",
+        "GET /x HTTP/1.1\r\nhost: A.Test.:80\r\n\r\n",
+        "GET /x",
+        &[("host", Some("A.Test.:80"))],
+        "",
+    ),
     // One spelling for each path (Istio's BASE: RFC 3986 section 5.2.4, unreserved characters, backslash).
     ("dot segments", "GET /a/./b/../c HTTP/1.1\r\nhost: a.test\r\n\r\n", "GET /a/c", &[], ""),
     ("encoded dot segments", "GET /a/%2e%2E/c HTTP/1.1\r\nhost: a.test\r\n\r\n", "GET /c", &[], ""),

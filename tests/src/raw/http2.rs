@@ -301,6 +301,27 @@ impl Http2 {
         }
     }
 
+    /// Reads until a client's stream has ended, one way or the other: its number, and what came. `None` at the end.
+    ///
+    /// # Errors
+    /// When nothing comes.
+    pub fn request(&mut self) -> Result<Option<(u32, Answer)>, String> {
+        loop {
+            let ended = self.streams.iter().find(|(_, known)| known.whole || known.reset.is_some());
+            if let Some(stream) = ended.map(|(stream, _)| *stream) {
+                return Ok(self.streams.remove(&stream).map(|request| (stream, request)));
+            }
+            match self.frame()? {
+                None => return Ok(None),
+                Some(frame) if frame.kind == kind::DATA && !frame.payload.is_empty() => {
+                    let size = u32::try_from(frame.payload.len()).unwrap_or(0);
+                    let _ = self.open_windows(frame.stream, size);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
     /// What has come of a stream so far.
     pub fn so_far(&self, stream: u32) -> Answer {
         self.streams.get(&stream).cloned().unwrap_or_default()

@@ -62,8 +62,10 @@ impl Served {
     /// The snapshot: one worker, a listener `in` that sends everything to the cluster `up` unless `manager` says
     /// otherwise. `more` is merged into the whole.
     fn snapshot(manager: &Value, clusters: &[Value], more: &Value, log: &std::path::Path) -> Result<Snapshot, String> {
-        let base = json!({"destination": {"cluster": "up"}, "accessLog": {"path": log, "format": LOG_FORMAT}});
-        let manager = merged(base, manager);
+        let mut manager = merged(json!({"accessLog": {"path": log, "format": LOG_FORMAT}}), manager);
+        if manager["destination"].is_null() {
+            manager["destination"] = json!({"cluster": "up"});
+        }
         let chain = json!({"networkFilter": {"httpConnectionManager": manager}});
         let document = json!({
             "workers": 1,
