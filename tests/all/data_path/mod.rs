@@ -2,10 +2,15 @@
 
 mod answers;
 mod catalogue;
+mod combinations;
+mod floods;
+mod http2_requests;
 mod limits;
+mod operation;
 mod requests;
 mod retries;
 mod timeouts;
+mod tunnels;
 
 use libtest_mimic::{Failed, Trial};
 use outrigger_tests::raw::http1::{self, Kind};
@@ -25,6 +30,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         retries::trials(),
         timeouts::trials(),
         limits::trials(),
+        http2_requests::trials(),
+        combinations::trials(),
+        tunnels::trials(),
+        floods::trials(),
+        operation::trials(),
     ];
     all.into_iter().flatten().collect()
 }

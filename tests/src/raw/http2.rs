@@ -102,6 +102,10 @@ pub struct Http2 {
     pub goaway: Option<u32>,
     /// The header block under way: its stream, whether the stream ends with it, its bytes.
     block: Option<(u32, bool, Vec<u8>)>,
+    /// The other side's windows: at first, what was given since, what has been used.
+    initial_window: i64,
+    given: BTreeMap<u32, i64>,
+    spent: BTreeMap<u32, i64>,
 }
 
 impl Http2 {
@@ -138,7 +142,9 @@ impl Http2 {
 
     fn over(socket: Socket) -> Self {
         let (encoder, decoder) = (fluke_hpack::Encoder::new(), fluke_hpack::Decoder::new());
-        Self { socket, encoder, decoder, streams: BTreeMap::new(), goaway: None, block: None }
+        let (streams, given, spent) = Default::default();
+        let (goaway, block, initial_window) = (None, None, 65_535);
+        Self { socket, encoder, decoder, streams, goaway, block, initial_window, given, spent }
     }
 
     /// Sends frames.
@@ -184,6 +190,38 @@ impl Http2 {
         self.send(&[Frame::new(kind::DATA, if end { flag::END_STREAM } else { 0 }, stream, bytes)])
     }
 
+    /// Sends a body of any size, as the other side's windows allow.
+    ///
+    /// # Errors
+    /// When the other side has gone, or opens its windows no more.
+    pub fn send_body(&mut self, stream: u32, body: &[u8], end: bool) -> Result<(), String> {
+        let mut rest = body;
+        loop {
+            let room = self.send_window(0).min(self.send_window(stream)).clamp(0, 16_384);
+            let size = usize::try_from(room).unwrap_or(0).min(rest.len());
+            if size == 0 && !rest.is_empty() {
+                self.frame()?.ok_or("the connection has ended")?;
+                continue;
+            }
+            let (part, left) = rest.split_at(size);
+            rest = left;
+            self.data(stream, part, end && rest.is_empty())?;
+            let spent = i64::try_from(size).unwrap_or(0);
+            *self.spent.entry(0).or_default() += spent;
+            *self.spent.entry(stream).or_default() += spent;
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What may be sent on a stream, or on all together.
+    fn send_window(&self, stream: u32) -> i64 {
+        let initial = if stream == 0 { 65_535 } else { self.initial_window };
+        let given = self.given.get(&stream).copied().unwrap_or(0);
+        initial + given - self.spent.get(&stream).copied().unwrap_or(0)
+    }
+
     /// Resets a stream: CANCEL.
     ///
     /// # Errors
@@ -209,7 +247,11 @@ impl Http2 {
     fn note(&mut self, frame: &Frame) -> Result<(), String> {
         let ends = frame.flags & flag::END_STREAM != 0;
         match frame.kind {
+            kind::WINDOW_UPDATE => *self.given.entry(frame.stream).or_default() += i64::from(frame.number(0)),
             kind::SETTINGS | kind::PING if frame.flags & flag::ACK == 0 => {
+                if frame.kind == kind::SETTINGS {
+                    self.note_settings(&frame.payload);
+                }
                 let payload = if frame.kind == kind::PING { frame.payload.clone() } else { Vec::new() };
                 // It may have gone since.
                 let _ = self.send(&[Frame::new(frame.kind, flag::ACK, 0, payload)]);
@@ -232,6 +274,15 @@ impl Http2 {
         match self.block.take_if(|_| complete) {
             Some((stream, ends, block)) => self.note_headers(stream, ends, &block),
             None => Ok(()),
+        }
+    }
+
+    fn note_settings(&mut self, payload: &[u8]) {
+        const INITIAL_WINDOW_SIZE: u8 = 4;
+        for setting in payload.chunks_exact(6) {
+            if setting[..2] == [0, INITIAL_WINDOW_SIZE] {
+                self.initial_window = i64::from(u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]));
+            }
         }
     }
 

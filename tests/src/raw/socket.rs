@@ -1,5 +1,7 @@
 //! A TCP connection, byte by byte.
 
+use crate::live::wait_until;
+use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
@@ -130,6 +132,22 @@ impl Socket {
         Ok(self.ended.unwrap_or(Ended::Closed))
     }
 
+    /// Waits until the other side has ended without taking anything that it sends before.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn wait_for_end_without_reading(&mut self) -> Result<(), String> {
+        let gone = || {
+            // A reset, or a FIN, is what the system knows of it; bytes that wait to be read stay there.
+            let error = self.stream.take_error().ok().flatten();
+            error.is_some() || has_hung_up(&self.stream)
+        };
+        match wait_until(PATIENCE, gone) {
+            true => Ok(()),
+            false => Err("the other side goes on".into()),
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) {
         // One that is gone already is as good.
@@ -141,4 +159,11 @@ impl Socket {
         // Without lingering a close is a reset.
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
+}
+
+fn has_hung_up(stream: &TcpStream) -> bool {
+    let mut wanted = [PollFd::new(stream, PollFlags::RDHUP)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    poll(&mut wanted, Some(&now)).is_ok_and(|ready| ready > 0) && wanted[0].revents().intersects(ends)
 }
