@@ -525,8 +525,8 @@ impl Exchange<'_> {
                 Err(_) => return Err(()),
             }
         }
-        // A client that leaves is noticed while it waits, so that its work upstream ends.
-        if self.request_ended && !self.response_ended && self.filtered.fate() == Fate::Open {
+        // A client that leaves is noticed while it waits, so that its work upstream ends. One end of a tunnel may be silent.
+        if self.request_ended && !self.tunnel && !self.response_ended && self.filtered.fate() == Fate::Open {
             match self.downstream.poll_gone(cx) {
                 Poll::Ready(()) => return Err(()),
                 Poll::Pending => {}

@@ -110,7 +110,8 @@ fn over_http1(port: u16, request: Request<'_>) -> Result<Answer, String> {
     let rest = match request.body {
         None => b"\r\n".to_vec(),
         Some(body) if request.trailer => {
-            [&b"transfer-encoding: chunked\r\n\r\n"[..], &chunk(body), b"0\r\nx-sum: 9\r\n\r\n"].concat()
+            let chunk = if body.is_empty() { Vec::new() } else { chunk(body) };
+            [&b"transfer-encoding: chunked\r\n\r\n"[..], &chunk, b"0\r\nx-sum: 9\r\n\r\n"].concat()
         }
         Some(body) => [format!("content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat(),
     };

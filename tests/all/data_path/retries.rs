@@ -147,7 +147,8 @@ fn not_after_the_response_began() -> Result<(), String> {
 fn another_endpoint() -> Result<(), String> {
     let (bad, good) = (Upstream::answering(UNAVAILABLE, After::Keep)?, Upstream::answering(OK, After::Keep)?);
     let routes = vec![route("/", "up", json!({"retries": {"attempts": 1, "retryOn": "5xx"}}))];
-    let served = Served::start(routed(routes), vec![cluster("up", &[bad.port, good.port], json!({}))])?;
+    let in_turn = json!({"loadBalancing": "roundRobin"});
+    let served = Served::start(routed(routes), vec![cluster("up", &[bad.port, good.port], in_turn)])?;
     for number in 0..40 {
         let (answer, _) = ask(served.port, &get("/"))?;
         equal(&format!("answer {number}"), answer.status(), 200)?;

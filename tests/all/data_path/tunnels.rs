@@ -45,7 +45,7 @@ fn websocket() -> Result<(), String> {
     equal("bytes", client.take(6)?.as_deref(), Some(&b"hi you"[..]))?;
     client.send("bye")?;
     client.half_close();
-    client.ended()?;
+    equal("what follows", client.rest()?.0, Vec::new())?;
     equal("log", served.logged()?, "101 - via_upstream".to_owned())?;
     equal("faults", upstream.faults(), Vec::new())
 }

@@ -31,6 +31,9 @@ pub mod flag {
 /// ENHANCE_YOUR_CALM: who is sent away for its behaviour.
 pub const ENHANCE_YOUR_CALM: u32 = 11;
 
+/// What a frame carries at most, unless more was agreed.
+const LARGEST: usize = 16_384;
+
 /// A frame.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Frame {
@@ -166,8 +169,27 @@ impl Http2 {
     /// When the other side has gone.
     pub fn headers(&mut self, stream: u32, headers: &[(&str, &str)], end: bool) -> Result<(), String> {
         let block = self.block(headers);
-        let flags = flag::END_HEADERS | if end { flag::END_STREAM } else { 0 };
-        self.send(&[Frame::new(kind::HEADERS, flags, stream, block)])
+        let (ends, parts) = (if end { flag::END_STREAM } else { 0 }, block.chunks(LARGEST).count());
+        let frames = block.chunks(LARGEST).enumerate().map(|(number, part)| {
+            let kind = if number == 0 { kind::HEADERS } else { kind::CONTINUATION };
+            let flags = if number == 0 { ends } else { 0 } | if number + 1 == parts { flag::END_HEADERS } else { 0 };
+            Frame::new(kind, flags, stream, part)
+        });
+        self.send(&frames.collect::<Vec<_>>())
+    }
+
+    /// Reads until both sides have acknowledged the other's settings.
+    ///
+    /// # Errors
+    /// When the other side does not.
+    pub fn settled(&mut self) -> Result<(), String> {
+        loop {
+            let frame = self.frame()?.ok_or("the connection has ended")?;
+            // A server's own settings are the first that it says.
+            if frame.kind == kind::SETTINGS && frame.flags & flag::ACK != 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Sends the headers of a GET without a body.
@@ -197,8 +219,8 @@ impl Http2 {
     pub fn send_body(&mut self, stream: u32, body: &[u8], end: bool) -> Result<(), String> {
         let mut rest = body;
         loop {
-            let room = self.send_window(0).min(self.send_window(stream)).clamp(0, 16_384);
-            let size = usize::try_from(room).unwrap_or(0).min(rest.len());
+            let room = self.send_window(0).min(self.send_window(stream)).max(0);
+            let size = usize::try_from(room).unwrap_or(0).min(rest.len()).min(LARGEST);
             if size == 0 && !rest.is_empty() {
                 self.frame()?.ok_or("the connection has ended")?;
                 continue;
