@@ -30,6 +30,8 @@ pub enum ProxyError {
     UpstreamProtocol,
     /// The time for the whole request is over.
     RouteTimeout,
+    /// The time that the client has given (`grpc-timeout`) is over.
+    ClientTimeout,
     /// The time for one attempt is over.
     PerTryTimeout,
     /// A filter has held the stream for too long.
@@ -112,6 +114,7 @@ impl ProxyError {
             Self::RouteTimeout => {
                 (504, "upstream request timeout", "response_timeout", Flags::UPSTREAM_REQUEST_TIMEOUT)
             }
+            Self::ClientTimeout => (504, "downstream duration timeout", "max_duration_timeout", Flags::NONE),
             Self::PerTryTimeout => {
                 (504, "upstream request timeout", "upstream_per_try_timeout", Flags::UPSTREAM_REQUEST_TIMEOUT)
             }
@@ -124,7 +127,9 @@ impl ProxyError {
             Self::UpgradeFailed => (403, "", "upgrade_failed", Flags::NONE),
         };
         let flags = if retried { Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED.and(flags) } else { flags };
-        (HostReply { status, body: body.into(), details: details.into(), headers: Vec::new() }, flags)
+        // DEADLINE_EXCEEDED: whose time it was knows what to make of it.
+        let grpc_status = (self == Self::ClientTimeout).then_some(4);
+        (HostReply { status, body: body.into(), details: details.into(), headers: Vec::new(), grpc_status }, flags)
     }
 
     /// What the log says of a response that was cut off for this reason.
@@ -145,7 +150,7 @@ fn reset(reason: &str, flags: ResponseFlags, retried: bool) -> (HostReply, Respo
     let overloaded = flags == ResponseFlags::UPSTREAM_OVERFLOW;
     let headers = if overloaded { vec![("x-envoy-overloaded", "true")] } else { Vec::new() };
     let flags = if retried { ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED.and(flags) } else { flags };
-    (HostReply { status: 503, body: format!("{text}{reason}"), details, headers }, flags)
+    (HostReply { status: 503, body: format!("{text}{reason}"), details, headers, grpc_status: None }, flags)
 }
 
 #[cfg(test)]
@@ -177,6 +182,7 @@ mod tests {
             (ProxyError::StreamIdle, 504, 14, "SI", "stream_idle_timeout"),
             (ProxyError::RequestIdle, 408, 14, "SI", "stream_idle_timeout"),
             (ProxyError::RouteTimeout, 504, 24, "UT", "response_timeout"),
+            (ProxyError::ClientTimeout, 504, 27, "-", "max_duration_timeout"),
             (ProxyError::PerTryTimeout, 504, 24, "UT", "upstream_per_try_timeout"),
         ];
         for (error, status, length, flags, details) in rows {

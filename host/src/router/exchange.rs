@@ -88,6 +88,7 @@ struct Exchange<'d> {
     cut_short: CutShort,
     began: Instant,
     timeout: Option<Pin<Box<Sleep>>>,
+    client_timeout: Option<Pin<Box<Sleep>>>,
     per_try: Option<Pin<Box<Sleep>>>,
     held: Option<Pin<Box<Sleep>>>,
     flags: ResponseFlags,
@@ -146,6 +147,7 @@ pub(crate) async fn serve(
         cut_short: CutShort::No,
         began,
         timeout: None,
+        client_timeout: None,
         per_try: None,
         held: None,
         flags: ResponseFlags::NONE,
@@ -232,10 +234,13 @@ impl Exchange<'_> {
             }
             fired
         };
-        let (timeout, per_try, held) =
-            (fired(&mut self.timeout, cx), fired(&mut self.per_try, cx), fired(&mut self.held, cx));
+        let (timeout, client) = (fired(&mut self.timeout, cx), fired(&mut self.client_timeout, cx));
+        let (per_try, held) = (fired(&mut self.per_try, cx), fired(&mut self.held, cx));
         if timeout {
             self.give_up(ProxyError::RouteTimeout);
+        }
+        if client {
+            self.give_up(ProxyError::ClientTimeout);
         }
         if per_try && !self.response_begun {
             self.report(Outcome::LocalOriginFailure);
@@ -319,6 +324,8 @@ impl Exchange<'_> {
                 let mut state = self.filtered.stream().state.borrow_mut();
                 state.cluster.clone_from(&route.cluster.shared.config.name);
                 drop(state);
+                let deadline = route.client_timeout.map(|limit| self.began + limit);
+                self.client_timeout = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
                 self.route = Some(route);
                 if end {
                     self.start_timeout();
@@ -520,6 +527,7 @@ impl Exchange<'_> {
                         body: refused.body.into(),
                         details: refused.details.into(),
                         headers: Vec::new(),
+                        grpc_status: None,
                     });
                 }
                 Err(_) => return Err(()),
@@ -605,7 +613,7 @@ impl Exchange<'_> {
             if let Attempt::Active(_, peer) = &mut self.attempt {
                 peer.become_tunnel();
             }
-            self.timeout = None;
+            self.stop_timers();
         }
         if end {
             self.upstream_done();
@@ -620,7 +628,7 @@ impl Exchange<'_> {
     /// The whole response is here: what the client still sends has no reader, and a connection in a good state can
     /// serve others.
     fn upstream_done(&mut self) {
-        (self.timeout, self.per_try) = (None, None);
+        self.stop_timers();
         if !self.upload_done && !self.request_ended {
             self.request_ended = true;
             self.downstream.abandon_request();
@@ -631,11 +639,15 @@ impl Exchange<'_> {
         }
     }
 
+    fn stop_timers(&mut self) {
+        (self.timeout, self.client_timeout, self.per_try) = (None, None, None);
+    }
+
     fn stop_upstream(&mut self) {
         if !matches!(self.attempt, Attempt::None) {
             // Dropped in the middle, a connection is closed: what the upstream still says has no reader.
             self.attempt = Attempt::None;
-            (self.timeout, self.per_try) = (None, None);
+            self.stop_timers();
         }
         if !self.request_ended {
             self.request_ended = true;
@@ -738,7 +750,8 @@ impl Exchange<'_> {
         }
         self.flags = self.flags.and(flags);
         self.attempt = Attempt::None;
-        (self.timeout, self.per_try, self.held) = (None, None, None);
+        self.held = None;
+        self.stop_timers();
         self.filtered.reply(reply);
     }
 

@@ -8,7 +8,11 @@ use outrigger_tests::raw::{After, Served, Socket, Upstream, cluster};
 use serde_json::json;
 
 pub(super) fn trials() -> Vec<Trial> {
-    vec![trial("catalogue::every_row", catalogue), trial("catalogue::grpc_clients", grpc_clients)]
+    vec![
+        trial("catalogue::every_row", catalogue),
+        trial("catalogue::replies_of_filters", filters),
+        trial("catalogue::grpc_clients", grpc_clients),
+    ]
 }
 
 const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
@@ -88,6 +92,44 @@ fn catalogue() -> Result<(), String> {
         };
         run().map_err(|fault| ((*path).to_owned(), fault))
     })
+}
+
+/// What our filters answer in place of Envoy's: the log says what it says of those.
+fn filters() -> Result<(), String> {
+    let upstream = Upstream::answering(OK, After::Keep)?;
+    let rule = json!([{"to": [{"operation": {"paths": ["/denied"]}}]}]);
+    let policy = json!({"name": "no", "namespace": "shop", "action": "DENY", "rules": rule});
+    let abort = json!({"httpStatus": 418, "percentage": {"value": 100}});
+    let fault = json!({"rules": [{"match": [{"uri": {"exact": "/abort"}}], "abort": abort}]});
+    let host = json!({"name": "a", "domains": ["a.test"], "routes": [route("/abort", "up", json!({}))]});
+    let routes = json!({"virtualHosts": [host], "unknownAuthority": {"policy": "REJECT"}});
+    let manager = json!({
+        "destination": {"clusterHeader": {"name": "x-outrigger-cluster"}},
+        "plugins": [
+            {"name": "authz", "module": "authz", "configuration": {"policies": [policy]}},
+            {"name": "rules", "module": "header-rules", "configuration": routes},
+            {"name": "fault", "module": "fault-injection", "configuration": fault},
+        ],
+    });
+    let modules = json!({"authz": {"embedded": "authz"}, "fault-injection": {"embedded": "fault-injection"}});
+    let clusters = vec![cluster("up", &[upstream.port], json!({}))];
+    let served = Served::start_with(manager, clusters, json!({"modules": modules}))?;
+    let denied = "rbac_access_denied_matched_policy[ns[shop]-policy[no]-rule[0]]";
+    let rows = [
+        ("/denied", "a.test", 403, "RBAC: access denied", format!("- {denied}")),
+        ("/abort", "a.test", 418, "fault filter abort", "FI fault_filter_abort".into()),
+        ("/nowhere", "a.test", 404, "", "NR route_not_found".into()),
+        ("/", "b.test", 502, "", "- direct_response".into()),
+    ];
+    each(rows, |(path, authority, status, body, log)| {
+        let run = || {
+            let (answer, _) = ask(served.port, &get(path).replace("a.test", authority))?;
+            equal("answer", (answer.status(), answer.text().as_str()), (*status, *body))?;
+            equal("log", served.logged()?, format!("{status} {log}"))
+        };
+        run().map_err(|fault| ((*path).to_owned(), fault))
+    })?;
+    equal("upstream connections", upstream.connections(), 0)
 }
 
 /// A gRPC client is told in its own words: 200, and the status that HTTP's stands for.

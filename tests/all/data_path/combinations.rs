@@ -181,6 +181,9 @@ fn exchanges() -> Result<(), String> {
                     equal("body", answer.body == body, true)?;
                     let sum = answer.trailers.get("x-sum").map(String::as_str);
                     equal("trailer", sum, request.trailer.then_some("9"))?;
+                    let grpc = request.method != "HEAD" && request.path == "/";
+                    let status = answer.trailers.get("grpc-status").map(String::as_str);
+                    equal("grpc-status", status, grpc.then_some("0"))?;
                     let length = match (request.method, request.path) {
                         ("HEAD", _) => Some("7".to_owned()),
                         (_, "/length") => Some(size.to_string()),

@@ -13,6 +13,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("timeouts::idle_connections", idle_connections),
         trial("timeouts::behind_the_response_head", behind_the_response_head),
         trial("timeouts::connecting", connecting),
+        trial("timeouts::of_the_client", of_the_client),
         trial("timeouts::the_upstream_is_let_go", the_upstream_is_let_go),
     ]
 }
@@ -104,6 +105,33 @@ fn behind_the_response_head() -> Result<(), String> {
     let log = served.logged()?;
     equal("log", log.starts_with("200 UT "), true).map_err(|fault| format!("{fault}: {log}"))?;
     upstream.wait_for_end(0).map(drop)
+}
+
+/// `grpc-timeout` counts, no longer than the route's own; as stock Envoy 1.40 with Istio's route configuration.
+fn of_the_client() -> Result<(), String> {
+    let stalls = Upstream::answering("", After::Stall)?;
+    let routes = vec![route("/", "up", json!({})), route("/capped", "up", json!({"timeout": "0.1s"}))];
+    let served = Served::start(routed(routes), vec![cluster("up", &[stalls.port], json!({}))])?;
+    let message = Some("downstream duration timeout");
+    let rows = [
+        ("/", "100m", true, 200, Some("4"), message),
+        ("/capped", "1H", true, 200, Some("4"), message),
+        ("/", "100m", false, 504, None, None),
+        ("/capped", "1x", true, 200, Some("14"), Some("upstream request timeout")),
+    ];
+    each(rows, |(path, timeout, grpc, status, number, message)| {
+        let run = || {
+            let kind = if *grpc { "content-type: application/grpc\r\n" } else { "" };
+            let head = format!("GET {path} HTTP/1.1\r\nhost: a.test\r\ngrpc-timeout: {timeout}\r\n{kind}\r\n");
+            let (answer, _) = ask(served.port, &head)?;
+            equal("status", answer.status(), *status)?;
+            equal("grpc-status", answer.header("grpc-status").as_deref(), *number)?;
+            equal("grpc-message", answer.header("grpc-message").as_deref(), *message)?;
+            let log = if *number == Some("14") { "UT response_timeout" } else { "- max_duration_timeout" };
+            equal("log", served.logged()?, format!("{status} {log}"))
+        };
+        run().map_err(|fault| (format!("{path} {timeout}"), fault))
+    })
 }
 
 /// An upstream that neither accepts nor refuses.
