@@ -24,16 +24,22 @@ pub enum ProxyError {
     ConnectionTermination,
     /// The upstream refused the stream.
     RemoteRefusedStream,
+    /// The upstream reset the stream before it had answered.
+    RemoteReset,
     /// The upstream's answer is no HTTP that may be passed on.
     UpstreamProtocol,
     /// The time for the whole request is over.
     RouteTimeout,
+    /// The time that the client has given (`grpc-timeout`) is over.
+    ClientTimeout,
     /// The time for one attempt is over.
     PerTryTimeout,
     /// A filter has held the stream for too long.
     HeldTooLong,
     /// Nothing was heard on the stream for too long.
     StreamIdle,
+    /// Nothing was heard on the stream for too long, and the client has not sent all of its request.
+    RequestIdle,
     /// Filters have left a request that cannot be written.
     InvalidRequest,
     /// Filters have left a response that cannot be written.
@@ -68,6 +74,7 @@ impl From<PeerError> for ProxyError {
     fn from(error: PeerError) -> Self {
         match error {
             PeerError::Closed => Self::ConnectionTermination,
+            PeerError::Reset => Self::RemoteReset,
             PeerError::RefusedStream => Self::RemoteRefusedStream,
             PeerError::Protocol(_) => Self::UpstreamProtocol,
             PeerError::Framing => Self::InvalidRequest,
@@ -98,6 +105,7 @@ impl ProxyError {
             Self::RemoteRefusedStream => {
                 return reset("remote refused stream reset", Flags::UPSTREAM_REMOTE_RESET, retried);
             }
+            Self::RemoteReset => return reset("remote reset", Flags::UPSTREAM_REMOTE_RESET, retried),
             Self::UpstreamProtocol => {
                 let (mut reply, flags) = reset("protocol error", Flags::UPSTREAM_PROTOCOL_ERROR, retried);
                 reply.status = 502;
@@ -106,29 +114,43 @@ impl ProxyError {
             Self::RouteTimeout => {
                 (504, "upstream request timeout", "response_timeout", Flags::UPSTREAM_REQUEST_TIMEOUT)
             }
+            Self::ClientTimeout => (504, "downstream duration timeout", "max_duration_timeout", Flags::NONE),
             Self::PerTryTimeout => {
                 (504, "upstream request timeout", "upstream_per_try_timeout", Flags::UPSTREAM_REQUEST_TIMEOUT)
             }
             Self::HeldTooLong => (504, "stream timeout", "filter_held_stream_too_long", Flags::STREAM_IDLE_TIMEOUT),
             Self::StreamIdle => (504, "stream timeout", "stream_idle_timeout", Flags::STREAM_IDLE_TIMEOUT),
+            Self::RequestIdle => (408, "stream timeout", "stream_idle_timeout", Flags::STREAM_IDLE_TIMEOUT),
             Self::InvalidRequest => (503, "", "invalid_request_after_filters", Flags::NONE),
             Self::InvalidResponse => (502, "", "invalid_response_after_filters", Flags::NONE),
             Self::ResponseTooLarge => (500, "Internal Server Error", "response_payload_too_large", Flags::NONE),
             Self::UpgradeFailed => (403, "", "upgrade_failed", Flags::NONE),
         };
-        let flags = if retried { flags.and(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED) } else { flags };
-        (HostReply { status, body: body.into(), details: details.into(), headers: Vec::new() }, flags)
+        let flags = if retried { Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED.and(flags) } else { flags };
+        // DEADLINE_EXCEEDED: whose time it was knows what to make of it.
+        let grpc_status = (self == Self::ClientTimeout).then_some(4);
+        (HostReply { status, body: body.into(), details: details.into(), headers: Vec::new(), grpc_status }, flags)
+    }
+
+    /// What the log says of a response that was cut off for this reason.
+    pub(crate) fn late_reset(self) -> (String, ResponseFlags) {
+        let (reply, flags) = self.reply(false);
+        (reply.details.replace(EARLY, LATE), flags)
     }
 }
+
+/// What Envoy's details say of a reset, before the response's headers and behind them.
+const EARLY: &str = "upstream_reset_before_response_started";
+const LATE: &str = "upstream_reset_after_response_started";
 
 /// A reset before the response's headers, in Envoy's words.
 fn reset(reason: &str, flags: ResponseFlags, retried: bool) -> (HostReply, ResponseFlags) {
     let text = if retried { RETRIED } else { RESET };
-    let details = format!("upstream_reset_before_response_started{{{}}}", reason.replace(' ', "_"));
+    let details = format!("{EARLY}{{{}}}", reason.replace(' ', "_"));
     let overloaded = flags == ResponseFlags::UPSTREAM_OVERFLOW;
     let headers = if overloaded { vec![("x-envoy-overloaded", "true")] } else { Vec::new() };
-    let flags = if retried { flags.and(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED) } else { flags };
-    (HostReply { status: 503, body: format!("{text}{reason}"), details, headers }, flags)
+    let flags = if retried { ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED.and(flags) } else { flags };
+    (HostReply { status: 503, body: format!("{text}{reason}"), details, headers, grpc_status: None }, flags)
 }
 
 #[cfg(test)]
@@ -156,7 +178,11 @@ mod tests {
                 "UC",
                 "upstream_reset_before_response_started{connection_termination}",
             ),
+            (ProxyError::RemoteReset, 503, 85, "UR", "upstream_reset_before_response_started{remote_reset}"),
+            (ProxyError::StreamIdle, 504, 14, "SI", "stream_idle_timeout"),
+            (ProxyError::RequestIdle, 408, 14, "SI", "stream_idle_timeout"),
             (ProxyError::RouteTimeout, 504, 24, "UT", "response_timeout"),
+            (ProxyError::ClientTimeout, 504, 27, "-", "max_duration_timeout"),
             (ProxyError::PerTryTimeout, 504, 24, "UT", "upstream_per_try_timeout"),
         ];
         for (error, status, length, flags, details) in rows {
@@ -166,7 +192,10 @@ mod tests {
         }
         let (reply, flags) = ProxyError::ConnectFailure.reply(true);
         assert!(reply.body.contains("retried and the latest reset reason: remote connection failure"));
-        assert_eq!(flags.to_string(), "UF,URX");
+        assert_eq!(flags.to_string(), "URX,UF");
         assert_eq!(ProxyError::Overflow.reply(false).0.headers, [("x-envoy-overloaded", "true")]);
+        let (details, flags) = ProxyError::UpstreamProtocol.late_reset();
+        let late = "upstream_reset_after_response_started{protocol_error}";
+        assert_eq!((details.as_str(), flags.to_string().as_str()), (late, "UPE"));
     }
 }

@@ -1,7 +1,8 @@
-//! Every test that needs more than one crate, in one binary: the cases in each engine, guests that misbehave, and
-//! what concerns the whole repository.
+//! Every test that needs more than one crate, in one binary: the cases in each engine, guests that misbehave,
+//! the data path over raw sockets, and what concerns the whole repository.
 
 mod cases;
+mod data_path;
 mod guests;
 mod repository;
 mod robust;
@@ -20,6 +21,7 @@ fn main() {
     trials.extend(repository::trials());
     trials.extend(robust::trials());
     trials.extend(guests::trials());
+    trials.extend(data_path::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the proxies: leaving the process would not.
     engines.stop();

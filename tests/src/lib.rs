@@ -13,6 +13,7 @@ pub mod host_engine;
 pub mod live;
 pub mod native;
 pub mod optimised;
+pub mod raw;
 pub mod tools;
 
 use std::path::PathBuf;

@@ -113,7 +113,7 @@ async fn serve_one(
     let admitted = room(worker)
         .and_then(|()| wanted_upgrade(manager, &head))
         .and_then(|upgrade| Ok((upgrade, prepare(&mut head.headers, worker, manager, connection)?)));
-    let (upgrade, properties) = match admitted {
+    let (upgrade, prepared) = match admitted {
         Ok(admitted) => admitted,
         Err(refused) => {
             refuse(worker, manager, io, connection, Some(head.headers), refused).await;
@@ -121,7 +121,7 @@ async fn serve_one(
         }
     };
     let head_request = head.headers.get(":method") == Some(b"HEAD");
-    let filtered = manager.begin(head.headers, properties, "HTTP/1.1");
+    let filtered = manager.begin(head.headers, prepared, "HTTP/1.1");
     let tunnelled = head.connect || upgrade.is_some();
     let framing = if tunnelled { Framing::UntilClose } else { head.framing };
     let body = BodyDecoder::new(framing, manager.limits);

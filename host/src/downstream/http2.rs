@@ -114,8 +114,20 @@ pub(crate) async fn serve(
     let handshake = builder.handshake(metered);
     let limit = manager.config.timeouts.head.limit().unwrap_or(Duration::MAX);
     let Ok(Ok(connection)) = tokio::time::timeout(limit, handshake).await else { return };
-    let (worker_of_all, tally) = (worker.clone(), Tally::new());
-    let mut served = Served { worker: worker_of_all, chain, connection, outbox, watch, tally, budget, draining: false };
+    let (head_watch, tally) = (worker.watch(), Tally::new());
+    let worker_of = worker.clone();
+    let mut served = Served {
+        worker: worker_of,
+        chain,
+        connection,
+        outbox,
+        watch,
+        head_watch,
+        head: None,
+        tally,
+        budget,
+        draining: false,
+    };
     loop {
         let idle = manager.config.timeouts.connection_idle.limit().filter(|_| served.tally.active.get() == 0);
         served.watch.arm(idle);
@@ -126,7 +138,7 @@ pub(crate) async fn serve(
                 spawn_guarded(&worker, serve_stream(stream, request, respond));
             }
             Next::Tallied => {}
-            Next::Abuse => return served.send_away(&properties).await,
+            Next::Abuse(reason) => return served.send_away(&properties, reason).await,
             Next::Drain => {
                 served.draining = true;
                 served.connection.graceful_shutdown();
@@ -145,6 +157,9 @@ struct Served {
     connection: Connection<Metered<Gathered<Rewound>>, Bytes>,
     outbox: Outbox<Rewound>,
     watch: Watch,
+    /// Of the head that is coming, by its number.
+    head_watch: Watch,
+    head: Option<u64>,
     tally: Rc<Tally>,
     budget: Rc<FrameBudget>,
     draining: bool,
@@ -155,15 +170,15 @@ enum Next {
     Stream(Request, SendResponse<Bytes>),
     /// A stream has ended.
     Tallied,
-    /// More is reset, or more comes that brings nothing, than anybody needs.
-    Abuse,
+    /// What the client does is more than anybody needs.
+    Abuse(&'static str),
     Drain,
     End,
 }
 
 impl Served {
     async fn next(&mut self) -> Next {
-        let Self { worker, chain, connection, outbox, watch, tally, budget, draining } = self;
+        let Self { worker, chain, connection, outbox, watch, head_watch, head, tally, budget, draining } = self;
         let mut drain = std::pin::pin!(chain.draining.changed.notified());
         let mut tallied = std::pin::pin!(tally.changed.notified());
         poll_fn(|cx| {
@@ -176,23 +191,32 @@ impl Served {
                 return Poll::Ready(if *draining { Next::End } else { Next::Drain });
             }
             if tallied.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(if tally.is_abuse() { Next::Abuse } else { Next::Tallied });
+                return Poll::Ready(if tally.is_abuse() { Next::Abuse("resets") } else { Next::Tallied });
             }
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => Poll::Ready(Next::Stream(request, respond)),
                 Poll::Ready(_) => Poll::Ready(Next::End),
-                Poll::Pending if budget.is_spent() => Poll::Ready(Next::Abuse),
-                Poll::Pending => match outbox.poll_flush(cx) {
-                    Poll::Ready(Err(_)) => Poll::Ready(Next::End),
-                    _ => Poll::Pending,
-                },
+                Poll::Pending if budget.is_spent() => Poll::Ready(Next::Abuse("frames that bring nothing")),
+                Poll::Pending => {
+                    if let Poll::Ready(Err(_)) = outbox.poll_flush(cx) {
+                        return Poll::Ready(Next::End);
+                    }
+                    // A head has a time in which to come, as in HTTP/1.1; until then nothing else can come either.
+                    if *head != budget.unfinished_head() {
+                        *head = budget.unfinished_head();
+                        head_watch.arm(head.and_then(|_| chain.current().config.timeouts.head.limit()));
+                    }
+                    match head.is_some() && head_watch.expired(cx.waker()) {
+                        true => Poll::Ready(Next::Abuse("head that does not end")),
+                        false => Poll::Pending,
+                    }
+                }
             }
         })
         .await
     }
 
-    async fn send_away(mut self, properties: &ConnectionProperties) {
-        let reason = if self.tally.is_abuse() { "resets" } else { "frames that bring nothing" };
+    async fn send_away(mut self, properties: &ConnectionProperties, reason: &str) {
         tracing::info!(peer = %properties.direct_peer, "a connection is ended for its {reason}");
         self.connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
         // What is left is to say so.
@@ -213,15 +237,15 @@ async fn serve_stream(stream: Surroundings, request: Request, mut respond: SendR
             .and_then(|()| connect_allowed(&headers, &manager))
             .and_then(|()| prepare(&mut headers, &worker, &manager, &connection));
         match (admitted, expects) {
-            (Ok(properties), Ok(expects)) => Ok((headers, properties, expects)),
+            (Ok(prepared), Ok(expects)) => Ok((headers, prepared, expects)),
             (Err(refused), _) | (_, Err(refused)) => Err((refused, Some(headers))),
         }
     });
     let finished = match prepared {
-        Ok((headers, properties, expects_continue)) => {
+        Ok((headers, prepared, expects_continue)) => {
             let head_request = headers.get(":method") == Some(b"HEAD");
             let connect = headers.get(":method") == Some(b"CONNECT");
-            let filtered = manager.begin(headers, properties, "HTTP/2");
+            let filtered = manager.begin(headers, prepared, "HTTP/2");
             let receive = Http2Receive::new(body, manager.limits);
             let end = receive.is_end() && !connect;
             let expects_continue = expects_continue && !end;

@@ -1,5 +1,6 @@
 //! How HTTP connections of a filter chain are served: the settings of one configuration on one worker.
 
+use crate::downstream::prepare::Prepared;
 use crate::downstream::tcp_manager::direction_number;
 use crate::filter_chain::{FilterChain, FilteredStream};
 use crate::http::http1::head::HeadLimits;
@@ -7,7 +8,7 @@ use crate::http::path::PathNormalization;
 use crate::telemetry::{Active, HttpTelemetry, ResponseFlags};
 use crate::upstream::ClusterSet;
 use crate::upstream::retry::RetryPolicy;
-use crate::wasm::{ConnectionProperties, Stream, StreamState};
+use crate::wasm::{Stream, StreamState};
 use compiler::snapshot::{self, Direction, HttpConnectionManager};
 use http_match::HeaderList;
 use std::rc::Rc;
@@ -80,13 +81,10 @@ impl HttpManager {
     }
 
     /// A stream at its start.
-    pub(crate) fn begin(
-        &self,
-        headers: HeaderList,
-        connection: Rc<ConnectionProperties>,
-        protocol: &'static str,
-    ) -> FilteredStream {
+    pub(crate) fn begin(&self, headers: HeaderList, prepared: Prepared, protocol: &'static str) -> FilteredStream {
+        let Prepared { connection, authority_as_sent } = prepared;
         let mut state = StreamState::new(headers, self.chain.plugins().len(), connection, SystemTime::now());
+        state.authority_as_sent = authority_as_sent;
         state.protocol = protocol;
         state.direction = direction_number(self.direction);
         FilteredStream::new(self.chain.clone(), Stream::new(state))

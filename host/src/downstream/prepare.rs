@@ -2,7 +2,7 @@
 //! spelling, and the proxy adds what it knows.
 
 use crate::downstream::HttpManager;
-use crate::http::authority::normalize_authority;
+use crate::http::authority::{normalize_authority, scheme_port};
 use crate::http::hygiene::strip_client_headers;
 use crate::http::path::{PathOutcome, normalize_path};
 use crate::http::refused::Refused;
@@ -17,6 +17,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use uuid::Builder;
 
+/// A request that has been made ready, beside its headers.
+pub(crate) struct Prepared {
+    /// Its connection, with the client that trusted proxies name.
+    pub(crate) connection: Rc<ConnectionProperties>,
+    /// The authority as the client spelt it, where it is spelt otherwise now.
+    pub(crate) authority_as_sent: Option<Vec<u8>>,
+}
+
 /// Makes a request's headers what filters may trust.
 ///
 /// # Errors
@@ -26,12 +34,12 @@ pub(crate) fn prepare(
     worker: &Worker,
     manager: &HttpManager,
     connection: &Rc<ConnectionProperties>,
-) -> Result<Rc<ConnectionProperties>, Refused> {
+) -> Result<Prepared, Refused> {
     strip_client_headers(headers)?;
     headers.retain(|name, _| name != b"expect");
     join_request(headers);
     let secure = connection.tls_version.is_some();
-    spell_authority(headers, if secure { 443 } else { 80 })?;
+    let authority_as_sent = spell_authority(headers, scheme_port(secure))?;
     if let Some(path) = headers.get(":path")
         && let PathOutcome::Changed(path) = normalize_path(path, manager.path_normalization)?
         && let Some(index) = headers.position(b":path")
@@ -46,7 +54,7 @@ pub(crate) fn prepare(
         let id = id.into_uuid();
         headers.append(b"x-request-id", id.hyphenated().encode_lower(&mut text).as_bytes());
     }
-    Ok(connection)
+    Ok(Prepared { connection, authority_as_sent })
 }
 
 /// Whether there is room for one more request.
@@ -61,15 +69,19 @@ pub(crate) fn room(worker: &Worker) -> Result<(), Refused> {
     Ok(())
 }
 
-fn spell_authority(headers: &mut HeaderList, default_port: u16) -> Result<(), Refused> {
+/// Gives the authority its one spelling, and what was there if that is another.
+fn spell_authority(headers: &mut HeaderList, default_port: u16) -> Result<Option<Vec<u8>>, Refused> {
     let Some(index) = headers.position(b":authority") else {
         return Err(Refused::MISSING_HOST);
     };
     let raw = headers.at(index).map(|(_, value)| value).unwrap_or_default();
-    if let std::borrow::Cow::Owned(spelt) = normalize_authority(raw, default_port)? {
-        headers.replace_at(index, &spelt);
+    let normal = normalize_authority(raw, default_port)?;
+    if normal == raw {
+        return Ok(None);
     }
-    Ok(())
+    let (normal, raw) = (normal.into_owned(), raw.to_vec());
+    headers.replace_at(index, &normal);
+    Ok(Some(raw))
 }
 
 /// `x-forwarded-for` and `-proto`, and who the client is, as Envoy with `use_remote_address` and

@@ -278,8 +278,9 @@ impl Connection {
 
     /// Ends the connection for a reason of the proxy's own.
     fn fail(&mut self, error: ProxyError, retried: bool) -> Ending {
-        let (reply, flags) = error.reply(retried);
-        self.cut(flags, reply.details)
+        let (reply, flags) = error.reply(false);
+        let exhausted = if retried { ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED } else { ResponseFlags::NONE };
+        self.cut(flags.and(exhausted), reply.details)
     }
 
     fn cut(&mut self, flags: ResponseFlags, details: impl Into<Cow<'static, str>>) -> Ending {

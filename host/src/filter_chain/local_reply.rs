@@ -16,6 +16,8 @@ pub struct HostReply {
     pub details: String,
     /// Headers beside those that every local reply has.
     pub headers: Vec<(&'static str, &'static str)>,
+    /// What a gRPC client is told, where that is not what the status stands for.
+    pub grpc_status: Option<u32>,
 }
 
 /// What gRPC calls an HTTP status (as Envoy maps them).
@@ -37,7 +39,7 @@ impl From<HostReply> for LocalReply {
             details: reply.details,
             body: reply.body.into_bytes(),
             headers: reply.headers.into_iter().collect(),
-            grpc_status: None,
+            grpc_status: reply.grpc_status,
         }
     }
 }

@@ -29,6 +29,11 @@ pub fn normalize_authority(raw: &[u8], scheme_port: u16) -> Result<Cow<'_, [u8]>
     Ok(Cow::Owned(normal))
 }
 
+/// The port that an authority needs not name.
+pub(crate) fn scheme_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
+}
+
 /// Whether it is an authority: what [`normalize_authority`] takes.
 pub fn is_valid(raw: &[u8]) -> bool {
     split(raw).is_some()

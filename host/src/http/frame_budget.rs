@@ -26,6 +26,9 @@ const BYTES: u64 = 1024;
 /// What a request pays for: its own priority, window update and reset.
 const REQUEST: u64 = 3;
 
+/// Flag of HEADERS and CONTINUATION: the header block ends here.
+const END_HEADERS: u8 = 4;
+
 /// What settings cost: they have to be applied and acknowledged.
 const SETTINGS: u64 = 10;
 
@@ -34,16 +37,26 @@ pub(crate) struct FrameBudget {
     left: Cell<u64>,
     refilled: Cell<Instant>,
     spent: Cell<bool>,
+    /// Heads that have begun, and whether the last of them is still to come to its end.
+    heads: Cell<u64>,
+    within_head: Cell<bool>,
 }
 
 impl FrameBudget {
     fn new() -> Rc<Self> {
-        Rc::new(Self { left: Cell::new(BUDGET), refilled: Cell::new(Instant::now()), spent: Cell::new(false) })
+        let (spent, heads, within_head) = Default::default();
+        Rc::new(Self { left: Cell::new(BUDGET), refilled: Cell::new(Instant::now()), spent, heads, within_head })
     }
 
     /// Whether the connection is to end.
     pub(crate) fn is_spent(&self) -> bool {
         self.spent.get()
+    }
+
+    /// The number of the head that has begun to come and has not ended, if there is one: HEADERS, or what follows
+    /// until END_HEADERS.
+    pub(crate) fn unfinished_head(&self) -> Option<u64> {
+        self.within_head.get().then(|| self.heads.get())
     }
 
     fn pay(&self, frames: u64) {
@@ -68,7 +81,10 @@ impl FrameBudget {
         match head.kind {
             0 if head.length == 0 && head.flags & END_STREAM == 0 => self.take(1),
             0 => self.pay(1 + u64::from(head.length) / BYTES),
-            1 => self.pay(REQUEST),
+            1 => {
+                self.heads.set(self.heads.get() + 1);
+                self.pay(REQUEST);
+            }
             4 => self.take(SETTINGS),
             _ => self.take(1),
         }
@@ -95,9 +111,29 @@ struct Scanner {
     skip: usize,
     head: [u8; 9],
     have: usize,
+    /// In a HEADERS or CONTINUATION frame, or behind one that another CONTINUATION follows.
+    block: Block,
+}
+
+/// Where the last header block is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Block {
+    Ended,
+    /// In its last frame.
+    Last,
+    /// Another frame is to come.
+    Open,
 }
 
 impl Scanner {
+    fn is_within_head(&self) -> bool {
+        match self.block {
+            Block::Ended => false,
+            Block::Last => self.skip > 0,
+            Block::Open => true,
+        }
+    }
+
     fn scan(&mut self, mut bytes: &[u8], mut found: impl FnMut(FrameHead)) {
         loop {
             let skipped = self.skip.min(bytes.len());
@@ -113,6 +149,11 @@ impl Scanner {
                 let length = u32::from_be_bytes([0, high, middle, low]);
                 // Three bytes fit.
                 (self.have, self.skip) = (0, usize::try_from(length).unwrap_or(usize::MAX));
+                self.block = match kind {
+                    1 | 9 if flags & END_HEADERS != 0 => Block::Last,
+                    1 | 9 => Block::Open,
+                    _ => Block::Ended,
+                };
                 found(FrameHead { length, kind, flags });
             }
         }
@@ -122,7 +163,7 @@ impl Scanner {
 impl<T> Metered<T> {
     /// A connection at its start, preface and all.
     pub(crate) fn new(transport: T) -> Self {
-        let scanner = Scanner { skip: PREFACE.len(), head: [0; 9], have: 0 };
+        let scanner = Scanner { skip: PREFACE.len(), head: [0; 9], have: 0, block: Block::Ended };
         Self { transport, budget: FrameBudget::new(), scanner }
     }
 
@@ -147,6 +188,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
         let read = Pin::new(&mut self.transport).poll_read(cx, out);
         let Self { budget, scanner, .. } = &mut *self;
         scanner.scan(out.filled().get(before..).unwrap_or_default(), |head| budget.frame(head));
+        budget.within_head.set(scanner.is_within_head());
         read
     }
 }
@@ -200,6 +242,20 @@ mod tests {
             let head = |kind, flags, length| FrameHead { length, kind, flags };
             assert_eq!(found, [head(4, 0, 18), head(6, 1, 8), head(0, 1, 0), head(1, 4, 200)], "{size}");
         }
+    }
+
+    #[test]
+    fn heads_that_have_not_ended_are_known() {
+        let (open, last) = (frame(1, 0, 4), frame(9, 4, 4));
+        let within = |bytes: &[u8]| {
+            let mut scanner = Metered::new(()).scanner;
+            scanner.scan(&[PREFACE, bytes].concat(), |_| ());
+            scanner.is_within_head()
+        };
+        assert!(!within(&[]) && !within(&frame(0, 0, 4)) && !within(&frame(1, 4, 4)[..5]));
+        assert!(within(&frame(1, 4, 4)[..9]) && within(&frame(1, 4, 4)[..12]) && !within(&frame(1, 4, 4)));
+        assert!(within(&open) && within(&[&open[..], &frame(9, 0, 0)].concat()));
+        assert!(!within(&[&open[..], &last].concat()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,6 +23,10 @@ pub(crate) fn request_headers(
     if parts.headers.len() > limits.fields {
         return Err(Refused::TOO_MANY_HEADERS);
     }
+    // Whoever comes next may read the other one.
+    if ["host", "content-length"].iter().any(|name| parts.headers.get_all(*name).iter().nth(1).is_some()) {
+        return Err(Refused::CODEC_ERROR);
+    }
     let host = parts.headers.get("host").map(HeaderValue::as_bytes);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes()).or(host);
     let authority = authority.ok_or(Refused::MISSING_HOST)?;
@@ -243,6 +247,7 @@ pub(crate) fn error_of(error: &h2::Error) -> PeerError {
         Some(h2::Reason::REFUSED_STREAM) => PeerError::RefusedStream,
         // Told of streams above its last one only: it has not looked at them (RFC 9113 section 6.8).
         Some(_) if error.is_go_away() && error.is_remote() => PeerError::RefusedStream,
+        Some(_) if error.is_reset() && error.is_remote() => PeerError::Reset,
         _ => PeerError::Closed,
     }
 }

@@ -6,7 +6,7 @@ pub mod hygiene;
 pub mod path;
 pub mod refused;
 pub mod repeated;
-mod syntax;
+pub(crate) mod syntax;
 pub mod validate;
 
 mod frame_budget;

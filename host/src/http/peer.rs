@@ -58,8 +58,10 @@ pub(crate) enum Incoming {
 /// Why the other end is of no more use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum PeerError {
-    /// It closed the connection, or reset the stream.
+    /// It closed the connection.
     Closed,
+    /// It reset the stream (HTTP/2 RST_STREAM).
+    Reset,
     /// It refused the stream without looking at it (HTTP/2 REFUSED_STREAM).
     RefusedStream,
     /// What it sent is no HTTP that may be passed on.

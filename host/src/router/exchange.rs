@@ -6,7 +6,7 @@ use crate::http::hygiene;
 use crate::http::repeated::join_response;
 use crate::http::{Incoming, Peer, PeerError, validate};
 use crate::proxy_error::ProxyError;
-use crate::router::route::{Route, strip_control};
+use crate::router::route::{Route, restore_authority, strip_control};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::circuit_breakers::Permit;
 use crate::upstream::outlier_detection::Outcome;
@@ -85,11 +85,24 @@ struct Exchange<'d> {
     response_begun: bool,
     response_ended: bool,
     tunnel: bool,
+    cut_short: CutShort,
     began: Instant,
     timeout: Option<Pin<Box<Sleep>>>,
+    client_timeout: Option<Pin<Box<Sleep>>>,
     per_try: Option<Pin<Box<Sleep>>>,
     held: Option<Pin<Box<Sleep>>>,
     flags: ResponseFlags,
+}
+
+/// Whether the upstream has cut off its response. What had come of it is sent first: a client that has seen nothing may
+/// take its request for one that never arrived, and send it again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum CutShort {
+    No,
+    /// What had come is being sent.
+    Sending,
+    /// It has been handed over; the task of an HTTP/2 connection is left one turn to write it.
+    Sent,
 }
 
 /// How an exchange ended, for the connection it was on.
@@ -131,8 +144,10 @@ pub(crate) async fn serve(
         response_begun: false,
         response_ended: false,
         tunnel: false,
+        cut_short: CutShort::No,
         began,
         timeout: None,
+        client_timeout: None,
         per_try: None,
         held: None,
         flags: ResponseFlags::NONE,
@@ -151,7 +166,6 @@ impl Exchange<'_> {
     fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Finished> {
         self.filtered.set_waker(cx.waker());
         self.filtered.heed();
-        self.poll_timers(cx, watch);
         loop {
             if self.filtered.fate() == Fate::Reset {
                 return self.cut();
@@ -174,9 +188,12 @@ impl Exchange<'_> {
                 watch.heard();
                 continue;
             }
-            break;
+            self.arm_held();
+            // Last, so that one that has just been set is looked at: until then nobody is woken by it.
+            if !self.poll_timers(cx, watch) {
+                break;
+            }
         }
-        self.arm_held(cx);
         self.poll_flush(cx)
     }
 
@@ -184,55 +201,66 @@ impl Exchange<'_> {
         if let Attempt::Active(_, peer) = &mut self.attempt
             && let Poll::Ready(Err(error)) = peer.poll_flush(cx)
             && !self.response_begun
+            // Whatever it has said before it closed is read first, and that it has closed is read then.
+            && error != PeerError::Closed
         {
-            // Whatever it has said already is read first.
-            if self.upload_done || !matches!(error, PeerError::Closed) {
-                self.attempt_failed(error);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            self.attempt_failed(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         match self.downstream.poll_flush(cx) {
             Poll::Ready(Ok(())) if self.response_ended => Poll::Ready(Finished::Complete),
+            Poll::Ready(Ok(())) if self.cut_short != CutShort::No => {
+                if self.cut_short == CutShort::Sent {
+                    return self.cut();
+                }
+                self.cut_short = CutShort::Sent;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(Err(_)) => self.client_gone(),
             _ => Poll::Pending,
         }
     }
 
-    fn poll_timers(&mut self, cx: &mut Context<'_>, watch: &Watch) {
-        let fired = |sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>| {
+    /// Whether time is up for something.
+    fn poll_timers(&mut self, cx: &mut Context<'_>, watch: &Watch) -> bool {
+        let mut any = false;
+        let mut fired = |sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>| {
             let fired = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
             if fired {
                 *sleep = None;
+                any = true;
             }
             fired
         };
-        if fired(&mut self.timeout, cx) {
+        let (timeout, client) = (fired(&mut self.timeout, cx), fired(&mut self.client_timeout, cx));
+        let (per_try, held) = (fired(&mut self.per_try, cx), fired(&mut self.held, cx));
+        if timeout {
             self.give_up(ProxyError::RouteTimeout);
         }
-        if fired(&mut self.per_try, cx) && !self.response_begun {
+        if client {
+            self.give_up(ProxyError::ClientTimeout);
+        }
+        if per_try && !self.response_begun {
             self.report(Outcome::LocalOriginFailure);
             self.retry_or(AttemptFailure::PerTryTimeout, ProxyError::PerTryTimeout);
         }
-        if fired(&mut self.held, cx) {
+        if held {
             self.give_up(ProxyError::HeldTooLong);
         }
         if watch.expired(cx.waker()) {
-            self.give_up(ProxyError::StreamIdle);
+            any = true;
+            let error = if self.request_ended { ProxyError::StreamIdle } else { ProxyError::RequestIdle };
+            self.give_up(error);
         }
+        any
     }
 
     /// A filter that holds the stream may do so for a time only.
-    fn arm_held(&mut self, cx: &mut Context<'_>) {
+    fn arm_held(&mut self) {
         match (self.filtered.is_held(), &self.held) {
-            (true, None) => {
-                let limit = self.manager.pause_limit;
-                let mut sleep = Box::pin(tokio::time::sleep(limit));
-                if sleep.as_mut().poll(cx).is_ready() {
-                    cx.waker().wake_by_ref();
-                }
-                self.held = Some(sleep);
-            }
+            (true, None) => self.held = Some(Box::pin(tokio::time::sleep(self.manager.pause_limit))),
             (false, Some(_)) => self.held = None,
             _ => {}
         }
@@ -271,6 +299,7 @@ impl Exchange<'_> {
         self.replay.end = end;
         let route = {
             let mut state = self.filtered.stream().state.borrow_mut();
+            let (authority, secure) = (state.authority_as_sent.take(), state.connection.tls_version.is_some());
             let headers = &mut state.request;
             if headers.get(":path").is_none() && headers.get(":method") != Some(b"CONNECT") {
                 Err(ProxyError::NoRoute)
@@ -280,6 +309,9 @@ impl Exchange<'_> {
                 strip_control(headers, destination);
                 if let Ok(route) = &route {
                     route.tell_upstream(headers);
+                }
+                if let Some(authority) = &authority {
+                    restore_authority(headers, authority, secure);
                 }
                 route.and_then(|route| match validate::request(headers, &self.manager.after_filters) {
                     Ok(()) => Ok(route),
@@ -292,6 +324,8 @@ impl Exchange<'_> {
                 let mut state = self.filtered.stream().state.borrow_mut();
                 state.cluster.clone_from(&route.cluster.shared.config.name);
                 drop(state);
+                let deadline = route.client_timeout.map(|limit| self.began + limit);
+                self.client_timeout = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
                 self.route = Some(route);
                 if end {
                     self.start_timeout();
@@ -493,13 +527,14 @@ impl Exchange<'_> {
                         body: refused.body.into(),
                         details: refused.details.into(),
                         headers: Vec::new(),
+                        grpc_status: None,
                     });
                 }
                 Err(_) => return Err(()),
             }
         }
-        // A client that leaves is noticed while it waits, so that its work upstream ends.
-        if self.request_ended && !self.response_ended && self.filtered.fate() == Fate::Open {
+        // A client that leaves is noticed while it waits, so that its work upstream ends. One end of a tunnel may be silent.
+        if self.request_ended && !self.tunnel && !self.response_ended && self.filtered.fate() == Fate::Open {
             match self.downstream.poll_gone(cx) {
                 Poll::Ready(()) => return Err(()),
                 Poll::Pending => {}
@@ -579,7 +614,7 @@ impl Exchange<'_> {
             if let Attempt::Active(_, peer) = &mut self.attempt {
                 peer.become_tunnel();
             }
-            self.timeout = None;
+            self.stop_timers();
         }
         if end {
             self.upstream_done();
@@ -594,7 +629,7 @@ impl Exchange<'_> {
     /// The whole response is here: what the client still sends has no reader, and a connection in a good state can
     /// serve others.
     fn upstream_done(&mut self) {
-        (self.timeout, self.per_try) = (None, None);
+        self.stop_timers();
         if !self.upload_done && !self.request_ended {
             self.request_ended = true;
             self.downstream.abandon_request();
@@ -605,11 +640,15 @@ impl Exchange<'_> {
         }
     }
 
+    fn stop_timers(&mut self) {
+        (self.timeout, self.client_timeout, self.per_try) = (None, None, None);
+    }
+
     fn stop_upstream(&mut self) {
         if !matches!(self.attempt, Attempt::None) {
             // Dropped in the middle, a connection is closed: what the upstream still says has no reader.
             self.attempt = Attempt::None;
-            (self.timeout, self.per_try) = (None, None);
+            self.stop_timers();
         }
         if !self.request_ended {
             self.request_ended = true;
@@ -623,8 +662,11 @@ impl Exchange<'_> {
         let reused = peer.is_reused();
         drop(peer);
         if self.response_begun {
-            self.flags = self.flags.and(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION);
-            return self.filtered.cut();
+            let (details, flags) = ProxyError::from(error).late_reset();
+            self.flags = self.flags.and(flags);
+            self.filtered.stream().state.borrow_mut().details = details.into();
+            self.cut_short = CutShort::Sending;
+            return;
         }
         // An idle connection that ends as it is used says nothing of the endpoint. What may be sent twice is.
         if reused && error == PeerError::Closed && self.is_idempotent() && !self.replay.lost && !self.replayed_once {
@@ -637,16 +679,11 @@ impl Exchange<'_> {
         }
         drop(chosen);
         match error {
-            PeerError::Closed => {
-                self.retry_or(AttemptFailure::ResetBeforeHeaders, ProxyError::ConnectionTermination);
+            PeerError::RefusedStream => self.retry_or(AttemptFailure::RefusedStream, error.into()),
+            PeerError::Closed | PeerError::Reset | PeerError::Protocol(_) => {
+                self.retry_or(AttemptFailure::ResetBeforeHeaders, error.into());
             }
-            PeerError::RefusedStream => {
-                self.retry_or(AttemptFailure::RefusedStream, ProxyError::RemoteRefusedStream);
-            }
-            PeerError::Protocol(_) => {
-                self.retry_or(AttemptFailure::ResetBeforeHeaders, ProxyError::UpstreamProtocol);
-            }
-            PeerError::Framing => self.fail(ProxyError::InvalidRequest),
+            PeerError::Framing => self.fail(error.into()),
         }
     }
 
@@ -688,6 +725,7 @@ impl Exchange<'_> {
         self.retrying = None;
         self.retrying = route.cluster.shared.breakers.try_acquire_retry();
         if self.retrying.is_none() {
+            self.flags = self.flags.and(ResponseFlags::UPSTREAM_OVERFLOW);
             return false;
         }
         self.retries += 1;
@@ -713,7 +751,8 @@ impl Exchange<'_> {
         }
         self.flags = self.flags.and(flags);
         self.attempt = Attempt::None;
-        (self.timeout, self.per_try, self.held) = (None, None, None);
+        self.held = None;
+        self.stop_timers();
         self.filtered.reply(reply);
     }
 
@@ -748,6 +787,9 @@ impl Exchange<'_> {
         match event {
             Event::Headers { end } => {
                 let own = self.filtered.fate() == Fate::Replied;
+                if own {
+                    self.stop_upstream();
+                }
                 let invalid = {
                     let mut state = self.filtered.stream().state.borrow_mut();
                     self.worker.sign(&mut state.response, own);
@@ -801,7 +843,7 @@ impl Exchange<'_> {
 
     /// The filters log the stream, and the access log gets its line.
     fn finish(self, finished: Finished) {
-        let Self { manager, filtered, attempt, flags, began, .. } = self;
+        let Self { manager, filtered, attempt, mut flags, began, .. } = self;
         if let Attempt::Active(_, peer) = attempt
             && finished == Finished::Complete
         {
@@ -810,6 +852,7 @@ impl Exchange<'_> {
         {
             let mut state = filtered.stream().state.borrow_mut();
             state.duration = Some(began.elapsed());
+            flags = flags.and(ResponseFlags::of_details(&state.details));
             state.flags = u64::from(flags.bits());
             if finished == Finished::Reset && state.details.is_empty() {
                 state.details = "downstream_remote_disconnect".into();

@@ -3,6 +3,7 @@
 use crate::http::http1::body::BodyDecoder;
 use crate::http::http1::encode;
 use crate::http::http1::head::{Framing, HeadLimits, parse_response};
+use crate::http::hygiene;
 use crate::http::refused::Refused;
 use crate::http::{Http1Io, Incoming, Peer, PeerError, Transport};
 use crate::upstream::pool::{EndpointPool, Open, UpstreamPeer, Wanted};
@@ -54,13 +55,22 @@ pub(crate) struct Http1Upstream {
     keep_alive: bool,
     interim: u32,
     tunnel: bool,
+    /// Of a tunnel: nothing more will be sent.
+    shutdown: bool,
 }
 
 impl Http1Upstream {
     pub(crate) fn new(mut connection: Http1Connection, pool: Rc<EndpointPool>, wanted: Wanted) -> Self {
         connection.requests = connection.requests.saturating_add(1);
         let method = SmallVec::new();
-        Self { connection, pool, wanted, method, body: None, keep_alive: false, interim: 0, tunnel: false }
+        let (body, keep_alive, interim, tunnel, shutdown) = Default::default();
+        Self { connection, pool, wanted, method, body, keep_alive, interim, tunnel, shutdown }
+    }
+
+    /// Whether a 101 is to the protocol that the client has asked for.
+    fn is_wanted_upgrade(&self, headers: &HeaderList) -> bool {
+        let wanted = self.wanted.upgrade.as_deref();
+        wanted.zip(hygiene::upgrade_token(headers)).is_some_and(|(wanted, token)| wanted.eq_ignore_ascii_case(token))
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, PeerError>> {
@@ -75,7 +85,7 @@ impl Http1Upstream {
             };
             io.read.advance(size);
             let upgraded = head.status == 101;
-            if upgraded && self.wanted.upgrade.is_none() {
+            if upgraded && !self.is_wanted_upgrade(&head.headers) {
                 return Poll::Ready(Err(PeerError::Protocol(Refused::CODEC_ERROR)));
             }
             if head.status < 200 && !upgraded {
@@ -113,6 +123,7 @@ impl Peer for Http1Upstream {
     }
 
     fn send_data(&mut self, bytes: Bytes, end: bool) -> Result<(), PeerError> {
+        self.shutdown |= end && self.tunnel;
         self.connection.io.send_data(bytes, end)
     }
 
@@ -125,7 +136,10 @@ impl Peer for Http1Upstream {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>> {
-        self.connection.io.poll_flush(cx)
+        match self.shutdown {
+            true => self.connection.io.poll_shutdown(cx),
+            false => self.connection.io.poll_flush(cx),
+        }
     }
 }
 

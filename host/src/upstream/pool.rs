@@ -106,6 +106,8 @@ pub(crate) struct EndpointPool {
     idle: RefCell<Vec<(Http1Connection, Instant)>>,
     http2: RefCell<Vec<Http2Connection>>,
     waiting: RefCell<VecDeque<Waiting>>,
+    /// HTTP/2 connections that are being made, and who waits for them.
+    joining: RefCell<Vec<Joining>>,
     open: Cell<usize>,
     /// The endpoint has agreed on HTTP/1.1 where HTTP/2 was offered.
     without_http2: Cell<bool>,
@@ -116,6 +118,18 @@ struct Waiting {
     server_name: Option<Rc<str>>,
     sender: oneshot::Sender<Result<Http1Connection, ConnectFailure>>,
 }
+
+/// An HTTP/2 connection that is being made.
+struct Joining {
+    server_name: Option<Rc<str>>,
+    waiting: Vec<oneshot::Sender<Joined>>,
+}
+
+/// What became of it; no connection: the endpoint has agreed on HTTP/1.1.
+type Joined = Result<Option<Http2Connection>, ConnectFailure>;
+
+/// Requests that wait for one HTTP/2 connection: as many streams as one has at a time before it says otherwise.
+const JOINED: usize = 100;
 
 /// A connection that counts as open as long as this lives.
 pub(crate) struct Open {
@@ -140,6 +154,12 @@ impl Drop for Open {
     }
 }
 
+impl Joining {
+    fn takes(&self, wanted: &Wanted) -> bool {
+        self.server_name == wanted.server_name && self.waiting.len() < JOINED
+    }
+}
+
 impl EndpointPool {
     pub(crate) fn new(cluster: Arc<SharedCluster>, endpoint: &EndpointState) -> Self {
         Self {
@@ -148,6 +168,7 @@ impl EndpointPool {
             idle: RefCell::default(),
             http2: RefCell::default(),
             waiting: RefCell::default(),
+            joining: RefCell::default(),
             open: Cell::new(0),
             without_http2: Cell::new(false),
         }
@@ -228,6 +249,10 @@ impl EndpointPool {
         if let Some(connection) = suitable.clone().find(|connection| connection.has_room()) {
             return over(connection);
         }
+        if self.joining.borrow().iter().any(|joining| joining.takes(&wanted)) {
+            drop(connections);
+            return self.join(wanted);
+        }
         // Beyond the bound the streams of a connection that is there already queue.
         let room = self.room();
         if let (None, Some(connection)) = (&room, suitable.next()) {
@@ -241,24 +266,76 @@ impl EndpointPool {
             },
             false => wanted,
         };
-        let Some(open) = room.or_else(|| self.make_room()) else { return Acquired::Refused(Unavailable::Overflow) };
-        Acquired::Pending(Box::pin(self.clone().connect_http2(open, wanted)))
+        let Some(open) = room.or_else(|| self.make_room()) else {
+            self.cluster.stats.overflows.add(1);
+            return Acquired::Refused(Unavailable::Overflow);
+        };
+        let server_name = wanted.server_name.clone();
+        let (sender, receiver) = oneshot::channel();
+        self.joining.borrow_mut().push(Joining { server_name: server_name.clone(), waiting: vec![sender] });
+        // Whoever asked first may leave before it is there.
+        let pool = self.clone();
+        tokio::task::spawn_local(async move {
+            let made = pool.connect_http2(open, server_name.clone()).await;
+            pool.joined(&server_name, made);
+        });
+        Acquired::Pending(Box::pin(self.clone().over_joined(receiver, None, wanted)))
     }
 
-    /// A connection for HTTP/2; for HTTP/1.1 if that is what the endpoint agrees on.
-    async fn connect_http2(
+    /// Waits for an HTTP/2 connection that is being made already.
+    fn join(self: &Rc<Self>, wanted: Wanted) -> Acquired {
+        let Some(pending) = self.breakers().try_acquire_pending_request() else {
+            self.cluster.stats.overflows.add(1);
+            return Acquired::Refused(Unavailable::Overflow);
+        };
+        let (sender, receiver) = oneshot::channel();
+        let mut joining = self.joining.borrow_mut();
+        if let Some(joining) = joining.iter_mut().find(|joining| joining.takes(&wanted)) {
+            joining.waiting.push(sender);
+        }
+        drop(joining);
+        Acquired::Pending(Box::pin(self.clone().over_joined(receiver, Some(pending), wanted)))
+    }
+
+    async fn over_joined(
         self: Rc<Self>,
-        open: Open,
+        receiver: oneshot::Receiver<Joined>,
+        pending: Option<Permit>,
         wanted: Wanted,
     ) -> Result<Box<dyn UpstreamPeer>, ConnectFailure> {
-        let (transport, agreed) = self.connect(&open, &wanted.server_name, true).await?;
+        let joined = receiver.await.map_err(|_| ConnectFailure::Refused)??;
+        drop(pending);
+        if let Some(connection) = joined {
+            return Ok(Box::new(Http2Upstream::new(connection, false, wanted.limits)));
+        }
+        match self.http1(wanted) {
+            Acquired::Ready(peer) => Ok(peer),
+            Acquired::Pending(connecting) => connecting.await,
+            Acquired::Refused(_) => Err(ConnectFailure::Overflow),
+        }
+    }
+
+    /// A connection for HTTP/2; none if the endpoint agrees on HTTP/1.1: then that is idle now.
+    async fn connect_http2(self: &Rc<Self>, open: Open, server_name: Option<Rc<str>>) -> Joined {
+        let (transport, agreed) = self.connect(&open, &server_name, true).await?;
         self.without_http2.set(agreed == Agreed::Http1);
         if agreed == Agreed::Http1 {
-            return Ok(self.http1_peer(transport, open, wanted));
+            self.put_back(Http1Connection::new(transport, open, server_name));
+            return Ok(None);
         }
-        let connection = Http2Connection::handshake(transport, open, wanted.server_name).await?;
+        let connection = Http2Connection::handshake(transport, open, server_name).await?;
         self.http2.borrow_mut().push(connection.clone());
-        Ok(Box::new(Http2Upstream::new(connection, false, wanted.limits)))
+        Ok(Some(connection))
+    }
+
+    /// Tells everybody who waits for a connection what became of it.
+    fn joined(&self, server_name: &Option<Rc<str>>, made: Joined) {
+        let mut joining = self.joining.borrow_mut();
+        let Some(place) = joining.iter().position(|joining| joining.server_name == *server_name) else { return };
+        let waiting = joining.remove(place).waiting;
+        drop(joining);
+        // Who has left does not miss it.
+        waiting.into_iter().for_each(|sender| drop(sender.send(made.clone())));
     }
 
     fn tunnel(self: &Rc<Self>, wanted: Wanted) -> Acquired {

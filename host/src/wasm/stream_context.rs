@@ -137,6 +137,8 @@ pub struct Stream {
 pub struct StreamState {
     /// Pseudo-headers first: `:authority`, `:path`, `:method`, `:scheme`.
     pub request: HeaderList,
+    /// The authority as the client spelt it, where `:authority` is spelt otherwise.
+    pub authority_as_sent: Option<Vec<u8>>,
     /// Empty until they come.
     pub request_trailers: HeaderList,
     /// `:status` first; empty until it comes.
@@ -190,6 +192,7 @@ impl StreamState {
     pub fn new(request: HeaderList, slots: usize, connection: Rc<ConnectionProperties>, started: SystemTime) -> Self {
         Self {
             request,
+            authority_as_sent: None,
             request_trailers: HeaderList::new(),
             response: HeaderList::new(),
             response_trailers: HeaderList::new(),
