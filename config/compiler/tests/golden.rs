@@ -28,7 +28,9 @@ fn check(folder: &Path) -> Result<(), String> {
     match lines.filter(|(_, (made, wanted))| made != wanted).map(|(line, pair)| (line + 1, pair)).next() {
         None if made.len() == wanted.len() => Ok(()),
         None => Err(format!("{name}: what is made has {} bytes, snapshot.yaml {}", made.len(), wanted.len())),
-        Some((line, (made, wanted))) => Err(format!("{name}/snapshot.yaml:{line}:\n  made:   {made}\n  wanted: {wanted}")),
+        Some((line, (made, wanted))) => {
+            Err(format!("{name}/snapshot.yaml:{line}:\n  made:   {made}\n  wanted: {wanted}"))
+        }
     }
 }
 

@@ -34,7 +34,11 @@ struct Known {
 impl Resolver {
     /// `lookup`: how; the system's way without.
     pub(super) fn new(lookup: Option<Lookup>) -> Self {
-        Self { lookup: lookup.unwrap_or_else(|| Arc::new(system)), known: Mutex::default(), refreshing: Mutex::default() }
+        Self {
+            lookup: lookup.unwrap_or_else(|| Arc::new(system)),
+            known: Mutex::default(),
+            refreshing: Mutex::default(),
+        }
     }
 
     /// Looks up the names of a snapshot that nothing is known of.
@@ -167,7 +171,8 @@ mod tests {
     use compiler::snapshot::{Cluster, DnsName};
 
     fn snapshot(logical: bool) -> Snapshot {
-        let name = |name: &str| serde_json::from_value::<DnsName>(serde_json::json!({"name": name, "port": 80})).unwrap();
+        let name =
+            |name: &str| serde_json::from_value::<DnsName>(serde_json::json!({"name": name, "port": 80})).unwrap();
         let names = vec![name("a.test"), name("b.test")];
         let dns = Some(DnsDiscovery { names, logical, ..DnsDiscovery::default() });
         let mut cluster = Cluster { dns, ..Cluster::named("c") };

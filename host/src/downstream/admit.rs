@@ -240,6 +240,7 @@ fn plain(chain: usize, transport: Transport, ends: Ends) -> Admitted {
         source: ends.peer,
         direct_peer: ends.peer,
         destination: ends.destination,
+        redirected: false,
         requested_server_name: String::new(),
         tls_version: None,
         peer: None,

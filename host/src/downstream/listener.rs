@@ -9,9 +9,10 @@ use crate::downstream::tcp_manager::TcpManager;
 use crate::generation::ListenerPlan;
 use crate::overload::Room;
 use crate::telemetry::ListenerStats;
+use crate::wasm::ConnectionProperties;
 use crate::worker::{Workbench, Worker, spawn_guarded};
 use compiler::snapshot::Direction;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -195,13 +196,14 @@ async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: Tc
     let _connected = (worker.connected(), serving.stats.accepted());
     // A socket that cannot be told so is slower, not wrong.
     let _ = stream.set_nodelay(true);
-    let Ok(destination) = destination(&stream, serving.plan.use_original_dst) else { return };
+    let Ok((destination, redirected)) = destination(&stream, serving.plan.use_original_dst) else { return };
     let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
     let admitted = match serving.plan.chains.admit(stream, peer, destination, id).await {
         Ok(admitted) => admitted,
         Err(rejected) => return tell(&serving.plan.name, peer, &rejected),
     };
-    let accepted = Accepted { transport: admitted.transport, properties: Rc::new(admitted.properties) };
+    let properties = ConnectionProperties { redirected, ..admitted.properties };
+    let accepted = Accepted { transport: admitted.transport, properties: Rc::new(properties) };
     match serving.chains.get(admitted.chain).cloned() {
         Some(Served::Http(chain)) => serve_connection(worker.clone(), chain, accepted).await,
         Some(Served::Tcp(chain)) => tcp::serve(worker.clone(), chain.current(), accepted).await,
@@ -209,17 +211,20 @@ async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: Tc
     }
 }
 
-/// Where a connection was made to: before it was redirected to this listener, if it was and that counts.
-fn destination(stream: &TcpStream, use_original_dst: bool) -> io::Result<SocketAddr> {
+/// Where a connection was made to: before it was redirected to this listener, if it was and that counts; and whether it
+/// was.
+fn destination(stream: &TcpStream, use_original_dst: bool) -> io::Result<(SocketAddr, bool)> {
     let socket = SockRef::from(stream);
     let local = socket.local_addr()?;
     let original = use_original_dst.then(|| match local.is_ipv6() {
         true => socket.original_dst_v6(),
         false => socket.original_dst_v4(),
     });
-    // One that was not redirected has none.
-    let address = original.and_then(Result::ok).unwrap_or(local);
-    address.as_socket().ok_or_else(|| io::Error::other("no IP address"))
+    let socket_address = |address: SockAddr| address.as_socket().ok_or_else(|| io::Error::other("no IP address"));
+    let local = socket_address(local)?;
+    // One that was not redirected has none, or its own.
+    let original = original.and_then(Result::ok).map(socket_address).transpose()?;
+    Ok(original.filter(|original| *original != local).map_or((local, false), |original| (original, true)))
 }
 
 /// Says why a connection is closed before anything has served it. Who says nothing, such as a health check, is no news.

@@ -349,6 +349,7 @@ pub(crate) fn connection_properties() -> Rc<ConnectionProperties> {
         source: ([192, 0, 2, 1], 40000).into(),
         direct_peer: ([192, 0, 2, 1], 40000).into(),
         destination: ([192, 0, 2, 2], 80).into(),
+        redirected: false,
         requested_server_name: String::new(),
         tls_version: None,
         peer: None,

@@ -6,6 +6,7 @@ use crate::http::hygiene;
 use crate::http::repeated::join_response;
 use crate::http::{Incoming, Peer, PeerError, validate};
 use crate::proxy_error::ProxyError;
+use crate::router::forward::{self, Finding};
 use crate::router::route::{Route, restore_authority, strip_control};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::circuit_breakers::Permit;
@@ -44,6 +45,8 @@ pub(crate) trait Downstream: Peer {
 enum Attempt {
     /// Nothing yet, or no more.
     None,
+    /// Looking up where the request is to go.
+    Finding(Finding),
     /// Waiting for the next attempt.
     BackOff(Pin<Box<Sleep>>),
     Connecting(Chosen, Connecting),
@@ -326,11 +329,15 @@ impl Exchange<'_> {
                 drop(state);
                 let deadline = route.client_timeout.map(|limit| self.began + limit);
                 self.client_timeout = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+                let forwards = route.cluster.shared.config.dynamic_forward;
                 self.route = Some(route);
                 if end {
                     self.start_timeout();
                 }
-                self.start_attempt();
+                match forwards {
+                    true => self.attempt = Attempt::Finding(forward::find(&self.filtered.stream().state.borrow())),
+                    false => self.start_attempt(),
+                }
             }
             Err(error) => self.fail(error),
         }
@@ -457,6 +464,19 @@ impl Exchange<'_> {
     /// Moves an attempt that waits for a connection, or for its turn.
     fn poll_attempt(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.attempt {
+            Attempt::Finding(finding) => {
+                let Poll::Ready(found) = finding.as_mut().poll(cx) else { return false };
+                self.attempt = Attempt::None;
+                match (found, &mut self.route) {
+                    (Ok(address), Some(route)) => {
+                        route.cluster = route.cluster.at(address);
+                        self.start_attempt();
+                    }
+                    (Err(error), _) => self.fail(error),
+                    (Ok(_), None) => {}
+                }
+                true
+            }
             Attempt::BackOff(sleep) => {
                 if sleep.as_mut().poll(cx).is_pending() {
                     return false;

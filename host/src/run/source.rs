@@ -4,8 +4,8 @@ use crate::cli::{MeshArguments, RunArguments};
 use compiler::snapshot::{AccessLog, Snapshot};
 use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
-use istio_api::{File, Resources};
 use istio_api::scalar::Labels;
+use istio_api::{File, Resources};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -118,8 +118,10 @@ fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
 /// What was read, and what was not looked at.
 fn remarks(resources: &Resources) -> Vec<String> {
     let counts = resources.counts();
-    let counts: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{count} {kind}")).collect();
-    let mut remarks = vec![format!("read: {}", if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") })];
+    let counts: Vec<_> =
+        counts.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{count} {kind}")).collect();
+    let mut remarks =
+        vec![format!("read: {}", if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") })];
     note(&mut remarks, resources.warnings.iter().map(|warning| format!("warning: {warning}")));
     remarks.extend(resources.skipped.iter().map(|skipped| {
         let places: Vec<_> = skipped.places.iter().map(ToString::to_string).collect();

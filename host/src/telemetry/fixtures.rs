@@ -15,6 +15,7 @@ pub(super) fn connection_of(peer: Option<&str>) -> Rc<ConnectionProperties> {
         source: "10.0.0.9:1000".parse().unwrap(),
         direct_peer: "10.0.0.1:2000".parse().unwrap(),
         destination: "10.0.0.2:8080".parse().unwrap(),
+        redirected: false,
         requested_server_name: String::new(),
         tls_version: peer.map(|_| "TLSv1.3"),
         peer: peer.map(certificate),

@@ -10,11 +10,13 @@ use compiler::snapshot;
 use rustc_hash::FxBuildHasher;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// What is counted of a cluster.
+#[derive(Clone)]
 pub struct ClusterStats {
     /// Requests sent, attempts each counted.
     pub requests: Counter,
@@ -93,6 +95,21 @@ impl SharedCluster {
         };
         let stats = ClusterStats::new(&config.name, registry);
         Ok(Self { config, endpoints, breakers, detector, stats, tls, balancer })
+    }
+
+    /// The cluster as it is for one address that it forwards to: with its room, its settings and its counts.
+    fn at(&self, address: SocketAddr) -> Self {
+        let endpoints = vec![Arc::new(EndpointState::new(address, 1, 0))];
+        let balancer = Balancer::new(policy(snapshot::LoadBalancingPolicy::Random), endpoints.clone(), 0, 0);
+        Self {
+            config: snapshot::Cluster { dynamic_forward: false, ..self.config.clone() },
+            endpoints,
+            breakers: self.breakers.clone(),
+            detector: None,
+            stats: self.stats.clone(),
+            tls: self.tls.clone(),
+            balancer,
+        }
     }
 
     /// Reads the certificates of its transport socket again; connections keep those they have.
@@ -185,6 +202,8 @@ pub(crate) struct Cluster {
     pub(crate) shared: Arc<SharedCluster>,
     balancer: RefCell<Balancer>,
     pools: Vec<Rc<EndpointPool>>,
+    /// What it is for each address that it forwards to, as long as there are connections.
+    forwarded: RefCell<HashMap<SocketAddr, Rc<Cluster>>>,
 }
 
 /// The clusters of one worker by name. Who configures them chooses the names: nobody has to be kept from collisions.
@@ -222,7 +241,14 @@ impl Cluster {
         };
         let pool = |endpoint| known(endpoint).unwrap_or_else(|| Rc::new(EndpointPool::new(shared.clone(), endpoint)));
         let pools = shared.endpoints.iter().map(pool).collect();
-        Self { shared, balancer, pools }
+        Self { shared, balancer, pools, forwarded: RefCell::default() }
+    }
+
+    /// The cluster as it is for one address that it forwards to.
+    pub(crate) fn at(&self, address: SocketAddr) -> Rc<Self> {
+        let mut forwarded = self.forwarded.borrow_mut();
+        let made = || Rc::new(Self::new(Arc::new(self.shared.at(address)), None, 0));
+        forwarded.entry(address).or_insert_with(made).clone()
     }
 
     /// Chooses an endpoint for an attempt.
@@ -292,5 +318,9 @@ impl Cluster {
         if let Some(limit) = self.shared.config.idle_timeout.limit() {
             self.pools.iter().for_each(|pool| pool.close_idle(now, limit));
         }
+        self.forwarded.borrow_mut().retain(|_, cluster| {
+            cluster.close_idle(now);
+            Rc::strong_count(cluster) > 1 || cluster.pools.iter().any(|pool| pool.has_connections())
+        });
     }
 }

@@ -178,6 +178,11 @@ impl EndpointPool {
         self.address
     }
 
+    /// Whether any connection is open.
+    pub(crate) fn has_connections(&self) -> bool {
+        self.open.get() > 0
+    }
+
     pub(crate) fn acquire(self: &Rc<Self>, wanted: Wanted) -> Acquired {
         use compiler::snapshot::UpstreamProtocol::{Downstream, Http1, Http2};
         if wanted.tunnel {

@@ -245,6 +245,7 @@ mod tests {
             source: "10.0.0.9:1000".parse().unwrap(),
             direct_peer: "10.0.0.1:2000".parse().unwrap(),
             destination: "10.0.0.2:8080".parse().unwrap(),
+            redirected: false,
             requested_server_name: String::new(),
             tls_version: None,
             peer: None,

@@ -100,6 +100,8 @@ pub struct ConnectionProperties {
     pub direct_peer: SocketAddr,
     /// The local address, that of the original destination where the connection was redirected.
     pub destination: SocketAddr,
+    /// Whether it was.
+    pub redirected: bool,
     /// Server name of the TLS handshake.
     pub requested_server_name: String,
     /// `TLSv1.3`, for connections with TLS.

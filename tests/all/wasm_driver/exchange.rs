@@ -177,6 +177,7 @@ impl Worker {
             source: client,
             direct_peer: client,
             destination: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 8080)),
+            redirected: false,
             requested_server_name: String::new(),
             tls_version: None,
             peer: None,

@@ -22,7 +22,8 @@ const DRY_RUN: &str = "istio.io/dry-run";
 /// which policies for services pass by.
 pub(crate) fn compile(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) -> authz::Config {
     let settings = &mesh.settings;
-    let policies = selected(mesh, workload).into_iter().map(|policy| of_resource(policy, settings.providers(), report)).collect();
+    let policies =
+        selected(mesh, workload).into_iter().map(|policy| of_resource(policy, settings.providers(), report)).collect();
     authz::Config {
         workload: config::Workload {
             namespace: workload.namespace.clone(),

@@ -136,12 +136,16 @@ impl Builder<'_, '_> {
     /// The endpoints of the subset, or of the service.
     fn selected(&self) -> impl Iterator<Item = &ServiceEndpoint> {
         let labels = self.subset.map(|subset| &subset.labels);
-        self.service.endpoints.iter().filter(move |endpoint| labels.is_none_or(|labels| labels.select(&endpoint.labels)))
+        self.service
+            .endpoints
+            .iter()
+            .filter(move |endpoint| labels.is_none_or(|labels| labels.select(&endpoint.labels)))
     }
 
     /// Weight and priority of each selected endpoint.
     fn weights(&self) -> Vec<(u32, u32)> {
-        let setting = self.policy.load_balancer.as_ref().and_then(|balancer| balancer.value.locality_lb_setting.as_ref());
+        let setting =
+            self.policy.load_balancer.as_ref().and_then(|balancer| balancer.value.locality_lb_setting.as_ref());
         if let Some(setting) = setting {
             if setting.enabled == Some(false) {
                 return self.selected().map(|endpoint| (endpoint.weight, 0)).collect();
@@ -319,7 +323,11 @@ impl Builder<'_, '_> {
             // With a name of its own to ask for, only who signed is looked at.
             danger_skip_name_check: written.sni.is_some() && names.is_empty(),
             danger_skip_verify: written.insecure_skip_verify == Some(true),
-            alpn: if self.port.upstream_protocol() == UpstreamProtocol::Http2 { vec!["h2".to_owned()] } else { Vec::new() },
+            alpn: if self.port.upstream_protocol() == UpstreamProtocol::Http2 {
+                vec!["h2".to_owned()]
+            } else {
+                Vec::new()
+            },
             ..UpstreamTls::default()
         })
     }

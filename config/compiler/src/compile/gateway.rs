@@ -102,7 +102,11 @@ fn address(mesh: &Mesh<'_>, workload: &Workload, placed: &Placed<'_>, report: &m
             Ok(address) => address,
             Err(_) => {
                 let path = format!("{}.bind", placed.path);
-                report.refuse(Field { name: placed.resource, path: &path }, bind, "only IP addresses can be listened on");
+                report.refuse(
+                    Field { name: placed.resource, path: &path },
+                    bind,
+                    "only IP addresses can be listened on",
+                );
                 return None;
             }
         },
@@ -211,7 +215,8 @@ impl<'m> Maker<'_, 'm> {
         let mut grouped: Vec<(Vec<&RoutedHosts<'m>>, Vec<String>)> = Vec::new();
         for (domain, services) in routed.into_iter().filter(|(domain, _)| !redirected.contains_key(domain)) {
             let same = |(known, _): &&mut (Vec<&RoutedHosts<'m>>, Vec<String>)| {
-                known.len() == services.len() && known.iter().zip(&services).all(|(one, other)| std::ptr::eq(*one, *other))
+                known.len() == services.len()
+                    && known.iter().zip(&services).all(|(one, other)| std::ptr::eq(*one, *other))
             };
             match grouped.iter_mut().find(same) {
                 Some((_, domains)) => domains.push(domain),
@@ -260,10 +265,13 @@ impl<'m> Maker<'_, 'm> {
         for service in self.mesh.virtual_services.of_gateway(&name, &self.workload.namespace) {
             for (index, route) in service.resource.spec.tls.iter().enumerate() {
                 for wanted in &route.matches {
-                    if wanted.port.is_some_and(|wanted| wanted.get() != port) || !self.is_for(&wanted.gateways, service, &name) {
+                    if wanted.port.is_some_and(|wanted| wanted.get() != port)
+                        || !self.is_for(&wanted.gateways, service, &name)
+                    {
                         continue;
                     }
-                    let names: Vec<String> = wanted.sni_hosts.iter().map(|host| host.as_str().to_ascii_lowercase()).collect();
+                    let names: Vec<String> =
+                        wanted.sni_hosts.iter().map(|host| host.as_str().to_ascii_lowercase()).collect();
                     let path = format!("spec.tls[{index}]");
                     let Some(cluster) = self.l4_cluster(&route.route, service, &path, port) else { continue };
                     let wanted = FilterChainMatch {
@@ -290,7 +298,8 @@ impl<'m> Maker<'_, 'm> {
         let found = routes.find(|(service, _, route)| {
             route.matches.is_empty()
                 || route.matches.iter().any(|wanted| {
-                    wanted.port.is_none_or(|wanted| wanted.get() == port) && self.is_for(&wanted.gateways, service, &name)
+                    wanted.port.is_none_or(|wanted| wanted.get() == port)
+                        && self.is_for(&wanted.gateways, service, &name)
                 })
         });
         let Some((service, index, route)) = found else {

@@ -1,7 +1,7 @@
 //! What a sidecar does with the requests for its workload.
 
-use super::authorization_policy;
 use super::Settings;
+use super::authorization_policy;
 use super::filters::FilterConfigs;
 use super::wasm_plugin::{Mode, UserPlugins};
 use crate::mesh::{Mesh, Service, ServicePort, Workload};
@@ -51,7 +51,11 @@ pub(crate) fn compile(
         if !port.port.is_http() && !authz.policies.is_empty() {
             let reason = "policies apply to the workload, and connections without HTTP are not judged yet: \
                           they would pass unjudged";
-            report.refuse(Field { name: port.service, path: &port.service.path }, format!("port {}", port.number), reason);
+            report.refuse(
+                Field { name: port.service, path: &port.service.path },
+                format!("port {}", port.number),
+                reason,
+            );
         }
         filter_chains.push(chain(Some(port.number))?);
         // Who is not redirected has called the proxy itself: with one port there is no doubt which is meant.

@@ -165,11 +165,7 @@ fn plugins(snapshot: &Snapshot) -> impl Iterator<Item = &Plugin> {
     })
 }
 
-fn finish(
-    made: serde_json::Result<Snapshot>,
-    origins: Origins,
-    report: Report,
-) -> Result<Compiled, CompileError> {
+fn finish(made: serde_json::Result<Snapshot>, origins: Origins, report: Report) -> Result<Compiled, CompileError> {
     let Report { mut faults, notices, .. } = report;
     match made {
         Ok(snapshot) if faults.is_empty() => Ok(Compiled { snapshot, origins, notices }),

@@ -11,13 +11,18 @@ use crate::mesh::{Mesh, Service, ServicePort, Workload};
 use crate::report::Report;
 use crate::snapshot::{
     Cluster, Destination, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, NetworkFilter,
+    UpstreamProtocol,
 };
-use istio_api::{Resource, Sidecar};
 use header_rules::{UnknownAuthorityConfig, UnknownAuthorityPolicy, VirtualHostConfig};
+use istio_api::mesh_config::MeshOutboundMode;
+use istio_api::sidecar::OutboundMode;
+use istio_api::{Resource, Sidecar};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
+/// The cluster of requests that no service is known for; Istio's name.
+const PASSTHROUGH: &str = "PassthroughCluster";
 /// In `ports` of header-rules: of requests that name none.
 const NO_PORT: u16 = 0;
 /// The port of VirtualServices for hosts that no service has.
@@ -48,8 +53,12 @@ pub(crate) fn compile(
     let virtual_hosts = VirtualHosts::compile(&visible, routes);
     configs.header_rules.virtual_hosts = virtual_hosts;
     configs.header_rules.explicit_ports = vec![address.port()];
-    configs.header_rules.unknown_authority =
-        Some(UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Reject, cluster: None });
+    configs.header_rules.unknown_authority = Some(match allows_any(mesh, scope) {
+        true => {
+            UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Forward, cluster: Some(PASSTHROUGH.to_owned()) }
+        }
+        false => UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Reject, cluster: None },
+    });
     let destination = Destination::ClusterHeader { name: CLUSTER_HEADER.to_owned(), default: None };
     let http = HttpConnectionManager {
         plugins: configs.plugins(user.of(Mode::Client, None))?,
@@ -62,7 +71,10 @@ pub(crate) fn compile(
         transport_socket: None,
         network_filter: NetworkFilter::HttpConnectionManager(Box::new(http)),
     });
-    let clusters = visible.iter().flat_map(|service| clusters(mesh, workload, service, report)).collect();
+    let services = visible.iter().flat_map(|service| clusters(mesh, workload, service, report));
+    let passthrough =
+        Cluster { dynamic_forward: true, protocol: UpstreamProtocol::Downstream, ..Cluster::named(PASSTHROUGH) };
+    let clusters = services.chain(std::iter::once(passthrough)).collect();
     let listener = Listener {
         name: "outbound".to_owned(),
         address,
@@ -73,8 +85,20 @@ pub(crate) fn compile(
     Ok(Outbound { listener, clusters })
 }
 
+/// Whether requests go on that no service is known for (`outboundTrafficPolicy`): as the Sidecar says, or else the mesh.
+fn allows_any(mesh: &Mesh<'_>, scope: Option<&Resource<Sidecar>>) -> bool {
+    match scope.and_then(|sidecar| sidecar.spec.outbound_traffic_policy.as_ref()) {
+        Some(policy) => policy.mode == OutboundMode::AllowAny,
+        None => mesh.settings.outbound_mode() != MeshOutboundMode::RegistryOnly,
+    }
+}
+
 /// The services that a workload's proxy knows, with the ports of each that it knows.
-fn imported<'m>(mesh: &'m Mesh<'_>, workload: &'m Workload, scope: Option<&Resource<Sidecar>>) -> Vec<Cow<'m, Service>> {
+fn imported<'m>(
+    mesh: &'m Mesh<'_>,
+    workload: &'m Workload,
+    scope: Option<&Resource<Sidecar>>,
+) -> Vec<Cow<'m, Service>> {
     let mut imported = Vec::new();
     for service in mesh.registry.visible(&workload.namespace) {
         let known = |port: &ServicePort| sidecar::imports(scope, service, port.number);
@@ -129,8 +153,7 @@ struct VirtualHosts<'c, 'r> {
 
 impl<'c, 'r> VirtualHosts<'c, 'r> {
     fn compile(visible: &[&Service], routes: RouteCompiler<'c, 'r>) -> Vec<VirtualHostConfig> {
-        let mut hosts =
-            Self { routes, hosts: Vec::new(), by_virtual_service: HashMap::new(), taken: HashSet::new() };
+        let mut hosts = Self { routes, hosts: Vec::new(), by_virtual_service: HashMap::new(), taken: HashSet::new() };
         // Names in full first: what is short for one service may be another's name in full.
         for service in visible {
             for port in service.ports.iter().filter(|port| port.is_proxied()) {
@@ -209,13 +232,7 @@ impl<'c, 'r> VirtualHosts<'c, 'r> {
         free
     }
 
-    fn push(
-        &mut self,
-        hostname: &str,
-        domains: Vec<String>,
-        ports: Vec<u16>,
-        routes: Vec<header_rules::RouteConfig>,
-    ) {
+    fn push(&mut self, hostname: &str, domains: Vec<String>, ports: Vec<u16>, routes: Vec<header_rules::RouteConfig>) {
         let port = ports.first().copied().unwrap_or(NO_PORT);
         self.hosts.push(VirtualHostConfig { name: Some(format!("{hostname}:{port}")), domains, ports, routes });
     }

@@ -24,9 +24,8 @@ pub(crate) fn of_workload<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Option<&'
 pub(crate) fn imports(sidecar: Option<&Resource<Sidecar>>, service: &Service, port: u16) -> bool {
     let Some(sidecar) = sidecar.filter(|sidecar| !sidecar.spec.egress.is_empty()) else { return true };
     let own = sidecar.metadata.namespace();
-    let mut listeners = sidecar.spec.egress.iter().filter(|listener| {
-        listener.port.as_ref().is_none_or(|wanted| wanted.number == port)
-    });
+    let mut listeners =
+        sidecar.spec.egress.iter().filter(|listener| listener.port.as_ref().is_none_or(|wanted| wanted.number == port));
     listeners.any(|listener| {
         let named = |excluded_ones: bool| {
             listener.hosts.iter().any(|host| match host {

@@ -154,7 +154,9 @@ impl RouteCompiler<'_, '_> {
             _ => {
                 let own = written.route.iter().any(|destination| destination.headers.is_some());
                 let hash = hashes.first().map(|hash| hash_key(hash, self.report));
-                if let Some(other) = hashes.iter().find(|other| hashes.first().is_some_and(|one| one.value != other.value)) {
+                if let Some(other) =
+                    hashes.iter().find(|other| hashes.first().is_some_and(|one| one.value != other.value))
+                {
                     let reason = "destinations of one route are hashed by one key: that of the first is used";
                     self.report.notice(Field { name: other.rule, path: &other.path }, "", reason);
                 }
@@ -235,7 +237,11 @@ impl RouteCompiler<'_, '_> {
         ];
         for (field, _) in left_out.iter().filter(|(_, given)| *given) {
             let path = format!("{}.retries.{field}", entry.path);
-            self.report.notice(Field { name: entry.owner, path: &path }, "", "is not acted on yet: retries go by default");
+            self.report.notice(
+                Field { name: entry.owner, path: &path },
+                "",
+                "is not acted on yet: retries go by default",
+            );
         }
         retries(written)
     }

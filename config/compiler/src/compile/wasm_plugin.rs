@@ -184,7 +184,9 @@ fn environment(vm: &extension::VmConfig, field: Field<'_>, report: &mut Report) 
             EnvValueSource::Inline => {
                 variables.push((variable.name.clone(), variable.value.as_deref().unwrap_or_default().to_owned()));
             }
-            EnvValueSource::Host => report.refuse(field, &variable.name, "the proxy's own environment is not shown to plugins"),
+            EnvValueSource::Host => {
+                report.refuse(field, &variable.name, "the proxy's own environment is not shown to plugins")
+            }
         }
     }
     variables

@@ -1,10 +1,10 @@
 //! DestinationRules by the hosts that they are for.
 
+use super::by_age;
 use super::names::{covers, full_name, is_exported};
 use super::service::Service;
-use super::workload::Workload;
-use super::by_age;
 use super::settings::MeshSettings;
+use super::workload::Workload;
 use istio_api::destination_rule::{
     ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget, Subset, TrafficPolicy,
     Tunnel,

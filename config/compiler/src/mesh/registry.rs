@@ -1,9 +1,9 @@
 //! Every service of the mesh, by hostname.
 
+use super::by_age;
 use super::names::{is_exported, service_name};
 use super::service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
 use super::workload::{labels_of_entry, locality};
-use super::by_age;
 use istio_api::kubernetes::{self, IntOrString, ServiceType};
 use istio_api::scalar::{IpBlock, Labels, Port};
 use istio_api::service_entry::{Location, Resolution, ServiceEntryPort};

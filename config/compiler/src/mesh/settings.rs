@@ -33,7 +33,10 @@ impl<'r> MeshSettings<'r> {
         let text = |text: Option<&str>, default: &str| text.unwrap_or(default).to_owned();
         Self {
             domain: DOMAIN.to_owned(),
-            root_namespace: text(config.and_then(|config| config.root_namespace.as_ref()).map(DnsLabel::as_str), "istio-system"),
+            root_namespace: text(
+                config.and_then(|config| config.root_namespace.as_ref()).map(DnsLabel::as_str),
+                "istio-system",
+            ),
             trust_domain: text(config.and_then(|config| config.trust_domain.as_deref()), DOMAIN),
             trust_domain_aliases: config.map(|config| config.trust_domain_aliases.clone()).unwrap_or_default(),
             written,

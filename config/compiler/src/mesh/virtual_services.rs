@@ -1,8 +1,8 @@
 //! VirtualServices with their names in full and their delegates in place, found by host.
 
+use super::by_age;
 use super::delegate::{self, Delegates};
 use super::names::{MESH, covers, full_name, gateway_name, is_exported};
-use super::by_age;
 use super::settings::MeshSettings;
 use istio_api::virtual_service::HttpRoute;
 use istio_api::{Resource, VirtualService};
@@ -76,7 +76,9 @@ impl<'r> VirtualServices<'r> {
     pub(crate) fn of_mesh_host(&self, host: &str, namespace: &str) -> Option<(usize, &RoutedHosts<'r>)> {
         let exact = self.exact.get(host).into_iter().flatten().copied();
         let wild = self.wildcards.iter().filter(|(pattern, _)| covers(pattern, host)).map(|(_, place)| *place);
-        exact.chain(wild).find_map(|place| Some((place, self.all.get(place)?)).filter(|(_, one)| one.is_for_mesh(namespace)))
+        exact
+            .chain(wild)
+            .find_map(|place| Some((place, self.all.get(place)?)).filter(|(_, one)| one.is_for_mesh(namespace)))
     }
 
     /// Those for the sidecars of a namespace, the oldest first.

@@ -16,6 +16,10 @@ pub struct Cluster {
     /// Names whose addresses are endpoints as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsDiscovery>,
+    /// Whether requests go to the address that they were made to instead: where their connection was redirected from, or
+    /// else what their authority names (Envoy's ORIGINAL_DST and its dynamic forward proxy).
+    #[serde(default)]
+    pub dynamic_forward: bool,
     /// How one is chosen.
     #[serde(default)]
     pub load_balancing: LoadBalancingPolicy,
@@ -49,6 +53,7 @@ impl Cluster {
             name: name.into(),
             endpoints: Vec::new(),
             dns: None,
+            dynamic_forward: false,
             load_balancing: LoadBalancingPolicy::default(),
             protocol: UpstreamProtocol::default(),
             transport_socket: None,

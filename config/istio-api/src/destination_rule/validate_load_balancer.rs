@@ -66,7 +66,8 @@ fn check_consistent_hash(hash: &ConsistentHash, at: &mut At) {
 }
 
 fn is_prime(number: u64) -> bool {
-    number >= 2 && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
+    number >= 2
+        && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 fn check_warmup(warmup: &Warmup, balancer: &LoadBalancer, at: &mut At) {

@@ -27,7 +27,8 @@ fn listener(authority: &Authority, chains: Value) -> ListenerChains {
     };
     let filter_chains = chains.as_array().unwrap().iter().map(chain).collect();
     let address = "127.0.0.1:80".parse().unwrap();
-    let listener = Listener { name: "l".into(), address, direction: Direction::Inbound, use_original_dst: false, filter_chains };
+    let listener =
+        Listener { name: "l".into(), address, direction: Direction::Inbound, use_original_dst: false, filter_chains };
     ListenerChains::new(&listener).unwrap()
 }
 
