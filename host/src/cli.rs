@@ -65,7 +65,8 @@ pub(crate) struct MeshArguments {
     /// The workload whose sidecar this is: a WorkloadEntry, or a name for what --labels describe.
     #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "files")]
     pub(crate) workload: Option<String>,
-    /// A sidecar for every WorkloadEntry, each on its workload's own address.
+    /// A proxy for every WorkloadEntry, each on its workload's own address: a gateway for those that a Gateway selects, a
+    /// sidecar for the others.
     #[arg(long, requires = "files", conflicts_with_all = ["workload", "labels", "gateway", "outbound", "inbound", "admin"])]
     pub(crate) all: bool,
     /// A gateway, for which the Gateways are that select its labels.

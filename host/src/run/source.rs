@@ -99,7 +99,7 @@ fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
     let mesh = Mesh::new(&resources);
     let (mut proxies, mut faults) = (Vec::new(), Faults::default());
     for (workload, settings) in chosen(&mesh, arguments)? {
-        let made = match arguments.gateway {
+        let made = match arguments.gateway || (arguments.all && mesh.is_gateway(&workload)) {
             true => mesh.gateway(&workload, &settings),
             false => mesh.sidecar(&workload, &settings),
         };

@@ -1,16 +1,18 @@
 //! What a sidecar does with the requests for its workload.
 
-use super::Settings;
-use super::authorization_policy;
 use super::filters::FilterConfigs;
 use super::wasm_plugin::{Mode, UserPlugins};
-use crate::mesh::{Mesh, Service, ServicePort, Workload};
-use crate::report::{Field, Report};
+use super::{Settings, authorization_policy, sidecar};
+use crate::mesh::service::upstream_protocol;
+use crate::mesh::{Mesh, Workload};
+use crate::report::{Field, Named, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, Endpoint, FilterChain, FilterChainMatch, HttpConnectionManager, Listener,
-    Locality, NetworkFilter, Plugin,
+    Locality, NetworkFilter,
 };
-use std::net::{IpAddr, SocketAddr};
+use istio_api::sidecar::{CaptureMode, IngressListener, Sidecar};
+use istio_api::{Protocol, Resource};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The inbound listeners, and the clusters of the application.
 #[derive(Default)]
@@ -19,14 +21,21 @@ pub(crate) struct Inbound {
     pub(crate) clusters: Vec<Cluster>,
 }
 
-/// A port of the application.
+/// A port on which a workload is called.
 struct AppPort<'m> {
     number: u16,
-    port: &'m ServicePort,
-    service: &'m Service,
+    protocol: Option<Protocol>,
+    /// Where the application takes what comes there.
+    app: SocketAddr,
+    /// Where the proxy listens for it alone.
+    bind: Option<SocketAddr>,
+    /// Who says so.
+    named: &'m dyn Named,
+    path: String,
 }
 
-/// Makes the inbound listener of a workload at an address; the application listens on `app`.
+/// Makes the inbound listeners of a workload: one at an address for all that is redirected there, and those that a
+/// Sidecar binds to ports of their own.
 pub(crate) fn compile(
     mesh: &Mesh<'_>,
     workload: &Workload,
@@ -35,51 +44,43 @@ pub(crate) fn compile(
     user: &UserPlugins<'_>,
     report: &mut Report,
 ) -> serde_json::Result<Inbound> {
-    let ports = app_ports(mesh, workload);
-    let authz = authorization_policy::compile(mesh, workload, report);
+    let scope = sidecar::of_workload(mesh, workload).filter(|sidecar| !sidecar.spec.ingress.is_empty());
+    let ports = match scope {
+        Some(sidecar) => ingress_ports(sidecar, workload, settings, report),
+        None => app_ports(mesh, workload, settings),
+    };
+    let maker = Maker { mesh, settings, user, authz: authorization_policy::compile(mesh, workload, report) };
     let mut inbound = Inbound::default();
     let mut filter_chains = Vec::new();
     for port in &ports {
-        let cluster = format!("inbound|{}||", port.number);
-        inbound.clusters.push(app_cluster(&cluster, settings.app, port));
-        let chain = |destination_port| {
-            let plugins = user.of(Mode::Server, Some(port.number));
-            let filter = network_filter(mesh, &authz, port, cluster.clone(), settings, plugins)?;
-            let filter_chain_match = FilterChainMatch { destination_port, ..FilterChainMatch::default() };
-            serde_json::Result::Ok(FilterChain { filter_chain_match, transport_socket: None, network_filter: filter })
-        };
-        if !port.port.is_http() && !authz.policies.is_empty() {
-            let reason = "policies apply to the workload, and connections without HTTP are not judged yet: \
-                          they would pass unjudged";
-            report.refuse(
-                Field { name: port.service, path: &port.service.path },
-                format!("port {}", port.number),
-                reason,
-            );
+        inbound.clusters.push(port.cluster());
+        maker.check(port, report);
+        if let Some(bind) = port.bind {
+            let filter_chains = vec![maker.chain(port, None)?];
+            inbound.listeners.push(listener(format!("inbound-{}", port.number), bind, false, filter_chains));
+            continue;
         }
-        filter_chains.push(chain(Some(port.number))?);
+        filter_chains.push(maker.chain(port, Some(port.number))?);
         // Who is not redirected has called the proxy itself: with one port there is no doubt which is meant.
         if ports.len() == 1 {
-            filter_chains.push(chain(None)?);
+            filter_chains.push(maker.chain(port, None)?);
         }
     }
     if !filter_chains.is_empty() {
-        inbound.listeners.push(Listener {
-            name: "inbound".to_owned(),
-            address,
-            direction: Direction::Inbound,
-            use_original_dst: true,
-            filter_chains,
-        });
+        inbound.listeners.push(listener("inbound".to_owned(), address, true, filter_chains));
     }
     Ok(inbound)
 }
 
+fn listener(name: String, address: SocketAddr, use_original_dst: bool, filter_chains: Vec<FilterChain>) -> Listener {
+    Listener { name, address, direction: Direction::Inbound, use_original_dst, filter_chains }
+}
+
 /// The ports on which a workload is called: those of every service that it is an endpoint of.
-fn app_ports<'m>(mesh: &'m Mesh<'_>, workload: &Workload) -> Vec<AppPort<'m>> {
+fn app_ports<'m>(mesh: &'m Mesh<'_>, workload: &Workload, settings: &Settings) -> Vec<AppPort<'m>> {
     let mut ports: Vec<AppPort<'m>> = Vec::new();
+    let own = (workload.namespace.as_str(), workload.name.as_str());
     for service in mesh.registry.all() {
-        let own = (workload.namespace.as_str(), workload.name.as_str());
         let is_own = |named: &Option<(String, String)>| {
             named.as_ref().is_some_and(|(namespace, name)| (namespace.as_str(), name.as_str()) == own)
         };
@@ -91,36 +92,137 @@ fn app_ports<'m>(mesh: &'m Mesh<'_>, workload: &Workload) -> Vec<AppPort<'m>> {
         for port in service.ports.iter().filter(|port| port.is_proxied()) {
             let number = endpoint.map_or(port.target, |endpoint| endpoint.port(port));
             if !ports.iter().any(|known| known.number == number) {
-                ports.push(AppPort { number, port, service });
+                ports.push(AppPort {
+                    number,
+                    protocol: port.protocol,
+                    app: SocketAddr::new(settings.app, number),
+                    bind: None,
+                    named: service,
+                    path: service.path.clone(),
+                });
             }
         }
     }
     ports
 }
 
-fn app_cluster(name: &str, app: IpAddr, port: &AppPort<'_>) -> Cluster {
-    let address = SocketAddr::new(app, port.number);
-    Cluster {
-        endpoints: vec![Endpoint { address, weight: 1, priority: 0, locality: Locality::default() }],
-        protocol: port.port.upstream_protocol(),
-        ..Cluster::named(name)
+/// The ports that a Sidecar gives: those and no others.
+fn ingress_ports<'m>(
+    sidecar: &'m Resource<Sidecar>,
+    workload: &Workload,
+    settings: &Settings,
+    report: &mut Report,
+) -> Vec<AppPort<'m>> {
+    let mut ports = Vec::new();
+    for (index, written) in sidecar.spec.ingress.iter().enumerate() {
+        let path = format!("spec.ingress[{index}]");
+        if written.tls.is_some() {
+            let path = format!("{path}.tls");
+            let reason = "TLS of a sidecar's own listeners is not served yet: requests would come in plain text";
+            report.refuse(Field { name: sidecar, path: &path }, "", reason);
+        }
+        if written.connection_pool.is_some() {
+            let path = format!("{path}.connectionPool");
+            report.notice(Field { name: sidecar, path: &path }, "", "the application is called without bounds");
+        }
+        let number = written.port.number;
+        let made = app(written, workload, settings).and_then(|app| Ok((app, bind(written, workload)?)));
+        match made {
+            Ok((app, bind)) => ports.push(AppPort {
+                number,
+                protocol: written.port.protocol.as_deref().and_then(Protocol::parse),
+                app,
+                bind,
+                named: sidecar,
+                path,
+            }),
+            Err((field, value, reason)) => {
+                let path = format!("{path}.{field}");
+                report.refuse(Field { name: sidecar, path: &path }, value, reason);
+            }
+        }
+    }
+    ports
+}
+
+type Refusal<'w> = (&'static str, &'w str, &'static str);
+
+/// Where the application listens: `127.0.0.1:8080`, or `0.0.0.0:8080` for the workload's own address.
+fn app<'w>(written: &'w IngressListener, workload: &Workload, settings: &Settings) -> Result<SocketAddr, Refusal<'w>> {
+    let Some(text) = written.default_endpoint.as_deref() else {
+        return Ok(SocketAddr::new(settings.app, written.port.number));
+    };
+    let refuse = |reason| ("defaultEndpoint", text, reason);
+    let endpoint: SocketAddr = text.parse().map_err(|_| refuse("Unix sockets cannot be called yet"))?;
+    match (endpoint.ip().is_unspecified(), workload.address) {
+        (false, _) => Ok(endpoint),
+        (true, Some(address)) => Ok(SocketAddr::new(address, endpoint.port())),
+        (true, None) => Err(refuse("stands for the workload's own address, and it has none")),
     }
 }
 
-fn network_filter(
-    mesh: &Mesh<'_>,
-    authz: &authz::Config,
-    port: &AppPort<'_>,
-    cluster: String,
-    settings: &Settings,
-    plugins: Vec<Plugin>,
-) -> serde_json::Result<NetworkFilter> {
-    if !port.port.is_http() {
-        return Ok(NetworkFilter::TcpProxy(settings.tcp_proxy(mesh, cluster)));
+/// Where the proxy listens for a port by itself: where nothing redirects connections to it.
+fn bind<'w>(written: &'w IngressListener, workload: &Workload) -> Result<Option<SocketAddr>, Refusal<'w>> {
+    let given = match written.bind.as_deref() {
+        Some(text) => Some(text.parse::<IpAddr>().map_err(|_| ("bind", text, "only IP addresses can be listened on"))?),
+        None => None,
+    };
+    if written.capture_mode != CaptureMode::None {
+        return Ok(given.map(|address| SocketAddr::new(address, written.port.number)));
     }
-    let configs = FilterConfigs { authz: authz.clone(), ..FilterConfigs::default() };
-    Ok(NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
-        plugins: configs.plugins(plugins)?,
-        ..settings.manager(mesh, Destination::Cluster(cluster))
-    })))
+    let address = given.or(workload.address).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    Ok(Some(SocketAddr::new(address, written.port.number)))
+}
+
+impl AppPort<'_> {
+    fn cluster_name(&self) -> String {
+        format!("inbound|{}||", self.number)
+    }
+
+    fn cluster(&self) -> Cluster {
+        let locality = Locality::default();
+        Cluster {
+            endpoints: vec![Endpoint { address: self.app, weight: 1, priority: 0, locality }],
+            protocol: upstream_protocol(self.protocol),
+            ..Cluster::named(self.cluster_name())
+        }
+    }
+
+    fn is_http(&self) -> bool {
+        self.protocol.is_none_or(Protocol::is_http)
+    }
+}
+
+/// What filter chains are made with.
+struct Maker<'c, 'm> {
+    mesh: &'c Mesh<'m>,
+    settings: &'c Settings,
+    user: &'c UserPlugins<'m>,
+    authz: authz::Config,
+}
+
+impl Maker<'_, '_> {
+    fn check(&self, port: &AppPort<'_>, report: &mut Report) {
+        if !port.is_http() && !self.authz.policies.is_empty() {
+            let reason = "policies apply to the workload, and connections without HTTP are not judged yet: \
+                          they would pass unjudged";
+            let field = Field { name: port.named, path: &port.path };
+            report.refuse(field, format!("port {}", port.number), reason);
+        }
+    }
+
+    fn chain(&self, port: &AppPort<'_>, destination_port: Option<u16>) -> serde_json::Result<FilterChain> {
+        let network_filter = match port.is_http() {
+            false => NetworkFilter::TcpProxy(self.settings.tcp_proxy(self.mesh, port.cluster_name())),
+            true => {
+                let configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
+                NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
+                    plugins: configs.plugins(self.user.of(Mode::Server, Some(port.number)))?,
+                    ..self.settings.manager(self.mesh, Destination::Cluster(port.cluster_name()))
+                }))
+            }
+        };
+        let filter_chain_match = FilterChainMatch { destination_port, ..FilterChainMatch::default() };
+        Ok(FilterChain { filter_chain_match, transport_socket: None, network_filter })
+    }
 }

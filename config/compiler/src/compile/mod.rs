@@ -129,6 +129,12 @@ impl Mesh<'_> {
         })
     }
 
+    /// Whether a workload is a gateway: some Gateway selects it by its labels.
+    pub fn is_gateway(&self, workload: &Workload) -> bool {
+        let selectors = self.resources.gateways.iter().map(|gateway| &gateway.spec.selector);
+        selectors.filter(|selector| !selector.is_empty()).any(|selector| selector.select(&workload.labels))
+    }
+
     /// What a gateway runs: the servers of every Gateway that selects it.
     ///
     /// # Errors

@@ -111,11 +111,16 @@ impl ServicePort {
 
     /// What is spoken to who listens there, unless a rule says otherwise.
     pub(crate) fn upstream_protocol(&self) -> UpstreamProtocol {
-        match self.protocol {
-            Some(Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb) => UpstreamProtocol::Http2,
-            None => UpstreamProtocol::Downstream,
-            Some(_) => UpstreamProtocol::Http1,
-        }
+        upstream_protocol(self.protocol)
+    }
+}
+
+/// What is spoken to who listens on a port with a protocol: what is not declared is spoken as the client speaks.
+pub(crate) fn upstream_protocol(protocol: Option<Protocol>) -> UpstreamProtocol {
+    match protocol {
+        Some(Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb) => UpstreamProtocol::Http2,
+        None => UpstreamProtocol::Downstream,
+        Some(_) => UpstreamProtocol::Http1,
     }
 }
 
