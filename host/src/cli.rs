@@ -17,8 +17,8 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Runs the proxy until SIGTERM; SIGHUP, or a change of the files, reloads it.
-    Run(RunArguments),
-    /// Starts a proxy with all six filters and small services behind it, and says what to try.
+    Run(Box<RunArguments>),
+    /// Opens a bookshop on the loopback network: services, a sidecar for each, a gateway; says what to try.
     Demo(DemoArguments),
 }
 
@@ -96,6 +96,28 @@ pub(crate) struct MeshArguments {
     /// Where requests are logged, in Istio's format: /dev/stdout, or a file.
     #[arg(long, value_name = "FILE", requires = "files")]
     pub(crate) access_log: Option<PathBuf>,
+}
+
+impl MeshArguments {
+    /// A proxy for every workload that a folder's files have.
+    pub(crate) fn whole_mesh(folder: PathBuf) -> Self {
+        Self {
+            files: vec![folder],
+            mesh_config: None,
+            namespace: DnsLabel::default(),
+            workload: None,
+            all: true,
+            gateway: false,
+            labels: Vec::new(),
+            service_account: None,
+            app: None,
+            outbound: None,
+            inbound: None,
+            admin: None,
+            workers: None,
+            access_log: None,
+        }
+    }
 }
 
 fn namespace(text: &str) -> Result<DnsLabel, String> {

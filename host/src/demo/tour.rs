@@ -1,47 +1,74 @@
 //! The tour: each thing that the demo shows is tried, and its result checked.
 
-use crate::demo::services::Services;
+use crate::demo::services::{Answer, Services, ask};
+use crate::demo::{FRONT_DOOR, ROUTES};
+use crate::run::{Fleet, Watch};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::Request;
-use hyper_util::rt::TokioIo;
-use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
 
-/// Where the demo's proxy listens.
-const PROXY: (&str, u16) = ("127.0.0.1", 10000);
+/// Requests of the split, and how far from its share a version may be: four standard deviations.
+const SPLIT: u32 = 500;
+const DEVIATIONS: f64 = 4.0;
 
-/// Requests of the split, and how far from 20 % v2 may be: four standard deviations.
-const SPLIT: usize = 500;
-const SPLIT_OFF: f64 = 36.0;
-
-struct Answer {
-    status: u16,
-    body: Bytes,
-    took: Duration,
-}
+/// How long is waited for what comes later than an answer: a copy, a saved file.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes the tour; the first result that is wrong ends it.
-pub(super) fn take(services: &Services) -> Result<(), String> {
-    services.runtime.block_on(tour(services))
+pub(super) fn take(services: &Services, fleet: &mut Fleet, folder: &Path) -> Result<(), String> {
+    let Services { edges, runtime } = services;
+    let page = runtime.block_on(visit("/", &[]))?;
+    let whole = page.status == 200 && contains(&page, "Outrigger") && contains(&page, "reviews-v");
+    check("a page of the storefront, made of catalogue and reviews", whole, &page)?;
+    let (second, last) = runtime.block_on(split())?;
+    check(&format!("a split: {second} of {SPLIT} pages had reviews v2 (20 % wanted)"), is_near(second, 0.2), &last)?;
+    let copies = runtime.block_on(patiently(|| edges.count("reviews-v3") > 0));
+    check("a mirror: reviews v3 saw copies", copies, &last)?;
+    let jason = runtime.block_on(visit("/", &[("end-user", "jason")]))?;
+    let held = jason.took >= Duration::from_secs(2) && contains(&jason, "reviews-v2");
+    check("a delay: jason waits two seconds, for reviews v2", held, &jason)?;
+    let mallory = runtime.block_on(mallory())?;
+    check("an abort: mallory's ratings answer 503", contains(&mallory, "no stars today (503)"), &mallory)?;
+    let admin = runtime.block_on(visit("/admin", &[]))?;
+    let refused = admin.status == 403 && admin.body == "RBAC: access denied";
+    check("a refusal: /admin answers 403", refused, &admin)?;
+    edit(services, fleet, &folder.join(ROUTES))
 }
 
-async fn tour(services: &Services) -> Result<(), String> {
-    let held = ask("/", &[("end-user", "jason")], "").await?;
-    check("a delay: jason waits two seconds", held.status == 200 && held.took >= Duration::from_secs(2), &held)?;
-    let aborted = ask("/checkout", &[], "").await?;
-    check("an abort: /checkout answers 503", aborted.status == 503 && aborted.body == "fault filter abort", &aborted)?;
-    let (mut second, mut last) = (0, aborted);
-    for _ in 0..SPLIT {
-        last = ask("/", &[], "").await?;
-        second += usize::from(last.body == "v2\n");
-    }
-    let off = (second as f64 - 0.2 * SPLIT as f64).abs();
-    check(&format!("a split: {second} of {SPLIT} requests went to v2"), off <= SPLIT_OFF, &last)?;
-    let ordered = ask("/orders", &[], "{\"item\": 1}").await?;
-    check("a mirrored copy of an order arrived", ordered.status == 200 && copied(services).await, &ordered)?;
-    let refused = ask("/admin", &[], "").await?;
-    check("a refusal: /admin answers 403", refused.status == 403 && refused.body == "RBAC: access denied", &refused)
+/// A file is edited as a user would: well, and badly.
+fn edit(services: &Services, fleet: &mut Fleet, file: &Path) -> Result<(), String> {
+    let runtime = &services.runtime;
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let all_to_third =
+        text.replace("subset: v1}, weight: 80", "subset: v3}, weight: 80").replace("weight: 20", "weight: 0");
+    save(runtime, fleet, file, &all_to_third)?.map_err(|faults| faults.to_string())?;
+    let page = runtime.block_on(visit("/", &[]))?;
+    check("an edit: all reviews come from v3 now", contains(&page, "reviews-v3"), &page)?;
+    let refused = save(runtime, fleet, file, &all_to_third.replace("weight: 0", "weigth: 0"))?.err();
+    let faults = refused.map(|faults| faults.to_string()).unwrap_or_default();
+    let page = runtime.block_on(visit("/", &[]))?;
+    let named = faults.contains("VirtualService bookshop/reviews spec.http[1].route[1].weigth");
+    check(
+        &format!("a mistake: refused, and what ran before goes on: {faults}"),
+        named && contains(&page, "reviews-v3"),
+        &page,
+    )
+}
+
+/// Saves a file, waits until that is noticed, and reloads.
+fn save(
+    runtime: &tokio::runtime::Runtime,
+    fleet: &mut Fleet,
+    file: &Path,
+    text: &str,
+) -> Result<Result<(), host::Faults>, String> {
+    let mut watch = Watch::new(&fleet.paths());
+    std::fs::write(file, text).map_err(|error| error.to_string())?;
+    let noticed = runtime.block_on(async { tokio::time::timeout(PATIENCE, watch.changed()).await });
+    noticed.map_err(|_| format!("{}: the change was not noticed", file.display()))?;
+    Ok(fleet.reload())
 }
 
 fn check(what: &str, right: bool, answer: &Answer) -> Result<(), String> {
@@ -53,30 +80,52 @@ fn check(what: &str, right: bool, answer: &Answer) -> Result<(), String> {
     Err(format!("not so: {what}; the last answer was {} after {:?}: {body}", answer.status, answer.took))
 }
 
-/// Whether the mirror gets the copy, which may come a little later than the answer.
-async fn copied(services: &Services) -> bool {
-    for _ in 0..100 {
-        if services.mirrored() == 1 {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    false
+fn contains(answer: &Answer, text: &str) -> bool {
+    String::from_utf8_lossy(&answer.body).contains(text)
 }
 
-async fn ask(path: &str, headers: &[(&str, &str)], body: &'static str) -> Result<Answer, String> {
-    let text = |error: &dyn std::fmt::Display| format!("{path}: {error}");
-    let stream = TcpStream::connect(PROXY).await.map_err(|error| text(&error))?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| text(&error))?;
-    tokio::spawn(connection);
-    let method = if body.is_empty() { "GET" } else { "POST" };
-    let request = Request::builder().method(method).uri(path).header("host", "shop.example");
+/// Whether a count of so many draws is as its share would have it.
+fn is_near(count: u32, share: f64) -> bool {
+    let draws = f64::from(SPLIT);
+    (f64::from(count) - share * draws).abs() <= DEVIATIONS * (draws * share * (1.0 - share)).sqrt()
+}
+
+/// How many pages had reviews of the second version, and the last page.
+async fn split() -> Result<(u32, Answer), String> {
+    let mut second = 0;
+    let mut last = visit("/", &[]).await?;
+    for _ in 0..SPLIT {
+        last = visit("/", &[]).await?;
+        second += u32::from(contains(&last, "reviews-v2"));
+    }
+    Ok((second, last))
+}
+
+/// A page of mallory's that has stars, or should: the first version of the reviews knows none.
+async fn mallory() -> Result<Answer, String> {
+    let mut page = visit("/", &[("end-user", "mallory")]).await?;
+    for _ in 0..SPLIT {
+        if contains(&page, "reviews-v2") {
+            break;
+        }
+        page = visit("/", &[("end-user", "mallory")]).await?;
+    }
+    Ok(page)
+}
+
+async fn patiently(so: impl Fn() -> bool) -> bool {
+    let wait = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.is_ok()
+}
+
+/// Asks at the front door.
+pub(super) async fn visit(path: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
+    let request = Request::builder().uri(path).header("host", "bookshop.example");
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    let request = request.body(Full::<Bytes>::from(body)).map_err(|error| text(&error))?;
-    let start = Instant::now();
-    let response = sender.send_request(request).await.map_err(|error| text(&error))?;
-    let (status, took) = (response.status().as_u16(), start.elapsed());
-    let body = response.into_body().collect().await.map_err(|error| text(&error))?.to_bytes();
-    Ok(Answer { status, body, took })
+    let request = request.body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
+    ask(FRONT_DOOR.into(), request).await
 }

@@ -4,17 +4,19 @@ mod source;
 mod watch;
 
 pub(crate) use source::{Loaded, Source};
+pub(crate) use watch::Watch;
 
 use crate::cli::{LogFormat, RunArguments};
+use compiler::snapshot::Snapshot;
 use host::telemetry::{LogLevels, LogStyle, LogWriter, Registry, process_log};
 use host::{Faults, Options, Proxy};
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use watch::Watch;
 
 /// Exit status for bad data, as istioctl's.
 const BAD_DATA: u8 = 65;
@@ -79,12 +81,29 @@ pub(crate) struct Fleet {
     source: Source,
     options: Options,
     proxies: BTreeMap<String, Arc<Proxy>>,
+    snapshots: Snapshots,
+}
+
+/// What each proxy runs, to look at.
+#[derive(Clone, Default)]
+pub(crate) struct Snapshots(Arc<Mutex<BTreeMap<String, Snapshot>>>);
+
+impl Snapshots {
+    /// Looks at them.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&BTreeMap<String, Snapshot>) -> T) -> T {
+        // Each is replaced whole.
+        look(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Snapshot>)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// Starts the proxies of a source.
 pub(crate) fn start(source: Source, options: Options) -> Result<Fleet, Faults> {
     let writer = options.log_writer.clone();
-    let mut fleet = Fleet { source, options, proxies: BTreeMap::new() };
+    let mut fleet = Fleet { source, options, proxies: BTreeMap::new(), snapshots: Snapshots::default() };
     let started = fleet.source.load().and_then(|loaded| fleet.apply(loaded));
     match started {
         Ok(()) => Ok(fleet),
@@ -112,37 +131,53 @@ impl Fleet {
         let (mut faults, several) = (Faults::default(), loaded.proxies.len() > 1);
         let names: BTreeSet<String> = loaded.proxies.iter().map(|(name, _)| name.clone()).collect();
         for (name, snapshot) in loaded.proxies {
+            let run = snapshot.clone();
             let done = match self.proxies.get(&name) {
-                Some(proxy) => proxy.reload(snapshot),
-                None => Proxy::start(snapshot, own(&self.options)).map(|proxy| {
+                Some(proxy) => proxy.reload(run),
+                None => Proxy::start(run, own(&self.options)).map(|proxy| {
                     tell_addresses(&name, &proxy);
                     self.proxies.insert(name.clone(), Arc::new(proxy));
                 }),
             };
             match done {
-                Ok(()) => {}
+                Ok(()) => self.snapshots.change(|all| drop(all.insert(name, snapshot))),
                 Err(found) if several => faults.extend(&name, found.iter()),
                 Err(found) => faults.append(found),
             }
         }
         self.proxies.retain(|name, _| names.contains(name));
+        self.snapshots.change(|all| all.retain(|name, _| names.contains(name)));
         faults.or(())
     }
 
+    /// What each proxy runs.
+    pub(crate) fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
+    }
+
+    /// What is watched for changes.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.source.paths()
+    }
+
     /// What is refused changes nothing: what runs goes on, and the faults are said.
-    fn reload(&mut self) {
+    ///
+    /// # Errors
+    /// The faults.
+    pub(crate) fn reload(&mut self) -> Result<(), Faults> {
         let name = self.source.name();
         let done = match self.source.load() {
             Ok(loaded) => self.apply(loaded),
             Err(faults) => Err(self.refuse(faults)),
         };
-        match done {
+        match &done {
             Ok(()) => eprintln!("{name}: reloaded"),
             Err(faults) => {
                 faults.iter().for_each(|fault| eprintln!("{fault}"));
                 eprintln!("{name}: refused; what ran before goes on");
             }
         }
+        done
     }
 
     fn refuse(&self, faults: Faults) -> Faults {
@@ -190,7 +225,7 @@ pub(crate) fn serve(fleet: Fleet) -> ExitCode {
 async fn obey(fleet: Fleet) -> std::io::Result<()> {
     let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
     let (mut interrupt, mut reopen) = (signal(SignalKind::interrupt())?, signal(SignalKind::user_defined1())?);
-    let mut watch = Watch::new(&fleet.source.paths());
+    let mut watch = Watch::new(&fleet.paths());
     let mut fleet = fleet;
     loop {
         tokio::select! {
@@ -209,7 +244,8 @@ async fn obey(fleet: Fleet) -> std::io::Result<()> {
 /// Reloads on a thread that may take its time.
 async fn reload(mut fleet: Fleet) -> std::io::Result<Fleet> {
     let done = tokio::task::spawn_blocking(move || {
-        fleet.reload();
+        // It has said what is wrong.
+        let _ = fleet.reload();
         fleet
     });
     done.await.map_err(std::io::Error::other)
@@ -228,7 +264,8 @@ async fn quit_requested(fleet: &Fleet) {
 /// Waits until every proxy's streams have finished, each in its own time.
 async fn drain(fleet: &Fleet, terminate: &mut Signal, interrupt: &mut Signal) {
     let mut draining = tokio::task::JoinSet::new();
-    for proxy in fleet.proxies.values().cloned() {
+    for proxy in fleet.proxies.values() {
+        let proxy = proxy.clone();
         draining.spawn_blocking(move || proxy.drain());
     }
     let all = async {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Watches files and folders.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// Ends with this.
     _watcher: Option<RecommendedWatcher>,
     changes: UnboundedReceiver<()>,
@@ -19,7 +19,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Watches. Of a file its folder is watched: editors and ConfigMap mounts put another in its place. What cannot be
     /// watched is said on standard error.
-    pub(super) fn new(paths: &[PathBuf]) -> Self {
+    pub(crate) fn new(paths: &[PathBuf]) -> Self {
         let (changed, changes) = unbounded_channel();
         let (folders, files): (Vec<_>, Vec<_>) = paths.iter().cloned().partition(|path| path.is_dir());
         let names: BTreeSet<_> = files.iter().filter_map(|file| file.file_name()).map(ToOwned::to_owned).collect();
@@ -52,7 +52,7 @@ impl Watch {
     }
 
     /// Waits for a change, and until nothing has changed for a moment.
-    pub(super) async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         if self.changes.recv().await.is_none() {
             // Nothing is watched.
             std::future::pending::<()>().await;
