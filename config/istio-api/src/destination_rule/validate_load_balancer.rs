@@ -66,7 +66,8 @@ fn check_consistent_hash(hash: &ConsistentHash, at: &mut At) {
 }
 
 fn is_prime(number: u64) -> bool {
-    number >= 2 && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
+    number >= 2
+        && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 fn check_warmup(warmup: &Warmup, balancer: &LoadBalancer, at: &mut At) {
@@ -111,6 +112,9 @@ fn check_distribute(distribute: &Distribute, at: &mut At) {
     const LOCALITY: &str = "expected region/zone/subzone, of which the last may be *";
     if !is_locality(&distribute.from) {
         at.field("from", |at| at.refuse(Quoted(&distribute.from), LOCALITY));
+    }
+    if at.is_unread("to") {
+        return;
     }
     at.field("to", |at| {
         let mut sum = 0;

@@ -35,5 +35,7 @@ pub(crate) fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let padding = text.len() - digits.len();
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
-    digits.bytes().all(valid) && digits.len() % 4 != 1 && (padding == 0 || (padding <= 2 && text.len().is_multiple_of(4)))
+    digits.bytes().all(valid)
+        && digits.len() % 4 != 1
+        && (padding == 0 || (padding <= 2 && text.len().is_multiple_of(4)))
 }

@@ -26,7 +26,10 @@ pub(super) fn check(entry: &ServiceEntry, metadata: &Metadata, at: &mut At) {
     if entry.workload_selector.is_some() && !entry.endpoints.is_empty() {
         at.field("workloadSelector", |at| at.refuse("", "not together with endpoints"));
     }
-    at.field("endpoints", |at| check_endpoints(entry, at));
+    let known = !at.is_unread("ports") && !at.is_unread("resolution");
+    if known {
+        at.field("endpoints", |at| check_endpoints(entry, at));
+    }
     let names = entry.ports.iter().filter(|port| port.protocol.is_empty() || is_tcp(&port.protocol)).count();
     if entry.hosts.len() > 1 && names > 0 && entry.resolution != Resolution::None && entry.addresses.is_empty() {
         let reason = "several hosts cannot share a TCP port: nothing tells their connections apart";
