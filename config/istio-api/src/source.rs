@@ -7,12 +7,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// A file that was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct File {
     /// Its path as given, or `-` for standard input.
     pub name: String,
     /// What stands in it.
     pub text: String,
+}
+
+/// Without its text: it may be long, and secret.
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("File").field(&self.name).finish()
+    }
 }
 
 /// A place in a file.

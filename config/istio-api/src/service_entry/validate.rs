@@ -93,21 +93,23 @@ fn check_endpoints(entry: &ServiceEntry, at: &mut At) {
     for (i, endpoint) in entry.endpoints.iter().enumerate() {
         at.index(i, |at| {
             let address = endpoint.check(at);
+            let refuse = |reason: &'static str, at: &mut At| {
+                let text = endpoint.address.as_deref().unwrap_or_default();
+                at.field("address", |at| at.refuse(Quoted(text), reason));
+            };
             match (address, entry.resolution) {
-                (Some(Address::Name(name)), Resolution::Static) => {
-                    at.field("address", |at| at.refuse(Quoted(name), "STATIC takes IP addresses and Unix sockets"));
+                (Some(Address::Name(_)), Resolution::Static) => {
+                    refuse("STATIC takes IP addresses and Unix sockets", at);
                 }
-                (Some(Address::Unix(path)), Resolution::Static) => {
+                (Some(Address::Unix(_)), Resolution::Static) => {
                     if !endpoint.ports.is_empty() {
                         at.field("ports", |at| at.refuse("", "a Unix socket has no ports"));
                     }
                     if entry.ports.len() != 1 {
-                        at.field("address", |at| at.refuse(Quoted(path), "a Unix socket serves exactly one port"));
+                        refuse("a Unix socket serves exactly one port", at);
                     }
                 }
-                (Some(Address::Unix(path)), _) => {
-                    at.field("address", |at| at.refuse(Quoted(path), "a Unix socket needs resolution: STATIC"));
-                }
+                (Some(Address::Unix(_)), _) => refuse("a Unix socket needs resolution: STATIC", at),
                 _ => {}
             }
             at.field("ports", |at| {

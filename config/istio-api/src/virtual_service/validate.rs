@@ -53,7 +53,7 @@ pub(super) fn check(service: &VirtualService, metadata: &Metadata, at: &mut At) 
             at.index(i, |at| super::validate_http::check(route, scope, at));
         }
     });
-    let hosts = (!at.is_unread("hosts")).then_some(service.hosts.as_slice());
+    let hosts = Some(service.hosts.as_slice()).filter(|hosts| !hosts.is_empty() && !at.is_unread("hosts"));
     at.field("tls", |at| {
         for (i, route) in service.tls.iter().enumerate() {
             at.index(i, |at| {

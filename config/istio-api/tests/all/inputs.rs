@@ -74,7 +74,7 @@ fn every_field_is_read_and_every_value_is_kept() {
 }
 
 /// What of `written` is not in `read`. An empty text is an absent one.
-fn lacks(written: &Value, read: &Value, path: &str, missing: &mut Vec<String>) {
+pub(crate) fn lacks(written: &Value, read: &Value, path: &str, missing: &mut Vec<String>) {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => {
             for (key, value) in written.iter().filter(|(_, value)| !is_nothing(value)) {

@@ -1,5 +1,8 @@
 //! Istio's resources as users write and mistype them.
 
+mod documents;
+mod faults;
 mod inputs;
+mod mesh;
 mod places;
 mod support;
