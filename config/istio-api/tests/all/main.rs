@@ -5,4 +5,5 @@ mod faults;
 mod inputs;
 mod mesh;
 mod places;
+mod robust;
 mod support;
