@@ -42,7 +42,7 @@ pub struct Fault {
 
 impl Fault {
     /// A fault of a file that cannot be read.
-    pub(crate) fn of_file(name: &str, reason: impl fmt::Display) -> Self {
+    pub fn of_file(name: &str, reason: impl fmt::Display) -> Self {
         Self {
             resource: None,
             path: String::new(),
