@@ -110,7 +110,11 @@ impl Reader<'_> {
             in_shape::<K>(&mut warnings, |at| spec.warn(metadata, at));
             self.faults.warnings.extend(placed(&body.source, Some(name), warnings));
         }
-        self.defects(body.file, Some(name), body.defects.iter().cloned());
+        let shown = |defect: &Defect| Defect {
+            value: if K::IS_SECRET { String::new() } else { defect.value.clone() },
+            ..defect.clone()
+        };
+        self.defects(body.file, Some(name), body.defects.iter().map(shown));
         self.faults(&body.source, Some(name), at);
     }
 

@@ -58,7 +58,7 @@ macro_rules! kinds {
                 vec![$((<$kind>::KIND, self.$field.len())),*]
             }
 
-            /// What every resource says, by kind in the order of the fields above; Secrets and MeshConfigs are left out.
+            /// What every resource says, by kind in the order of the fields above; MeshConfigs are left out.
             pub fn dump(&self) -> Vec<(ResourceName, serde_json::Value)> {
                 let mut all = Vec::new();
                 $(
@@ -66,7 +66,6 @@ macro_rules! kinds {
                         all.push((resource.resource_name(), serde_json::to_value(&resource.spec).unwrap_or_default()));
                     }
                 )*
-                all.retain(|(name, _)| name.kind != Secret::KIND);
                 all
             }
         }

@@ -1,6 +1,8 @@
 //! `outrigger check`: reads Istio's resources and says everything that is wrong with them, each where it stands.
 
 mod report;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use crate::cli::{CheckArguments, Output};

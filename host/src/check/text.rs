@@ -2,7 +2,7 @@
 
 use super::report::{Report, Skip};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use istio_api::{Fault, Place};
+use istio_api::{Fault, Kind, Place, Secret};
 use std::io::{self, Write};
 use std::ops::Range;
 
@@ -33,14 +33,22 @@ fn finding<'f>(level: &Level<'f>, fault: &'f Fault) -> Group<'f> {
     let group = Group::with_title(level.clone().primary_title(title));
     let Some(place) = &fault.place else { return group };
     let (text, bytes, line) = excerpt(place);
-    // What stands in a Secret is nobody's to read.
-    if fault.resource.as_ref().is_some_and(|resource| resource.kind == "Secret") {
+    if is_secret(fault, place) {
         return group.element(
             annotate_snippets::Origin::path(place.file.name.as_str()).line(place.line).char_column(place.column),
         );
     }
     let snippet = Snippet::source(text).path(place.file.name.as_str()).line_start(line);
     group.element(snippet.annotation(AnnotationKind::Primary.span(bytes)))
+}
+
+/// Whether what stands there may be a Secret's, and so nobody's to see.
+fn is_secret(fault: &Fault, place: &Place) -> bool {
+    match &fault.resource {
+        Some(resource) => resource.kind == Secret::KIND,
+        // Where a file is no YAML it is not known what is whose.
+        None => place.file.text.contains(Secret::KIND),
+    }
 }
 
 /// The line of a place and the one before it, where in them the place is, and the number of the first.

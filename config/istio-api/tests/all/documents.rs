@@ -41,10 +41,14 @@ fn a_secret_says_nothing_of_its_values() {
     let text =
         "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ntype: kubernetes.io/tls\ndata: {tls.key: hunter2!}\n";
     let said = faults(text);
-    assert_eq!(said, ["Secret default/a data[\"tls.key\"]: \"…\": expected base64 (f.yaml:5:17)"]);
+    assert_eq!(said, ["Secret default/a data[\"tls.key\"]: …: expected base64 (f.yaml:5:17)"]);
     let resources = read(&text.replace("hunter2!", "aHVudGVyMg==")).unwrap();
     assert!(!format!("{resources:?}").contains("aHVudGVyMg"), "{resources:?}");
-    assert!(resources.dump().is_empty());
+    assert!(!resources.dump()[0].1.to_string().contains("aHVudGVyMg"));
+    for value in ["12345", "0755", "*a", "[a]"] {
+        let said = faults(&text.replace("hunter2!", value));
+        assert!(!said.is_empty() && said.iter().all(|said| !said.contains(value)), "{said:?}");
+    }
 }
 
 #[test]
