@@ -3,8 +3,10 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host::telemetry::LogLevels;
 use istio_api::scalar::DnsLabel;
+use std::io::{IsTerminal, stdout};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Istio's traffic and security API as Proxy-Wasm filters, and a sidecar that runs them.
 #[derive(Parser)]
@@ -18,6 +20,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Verb {
     /// Runs the proxy until SIGTERM; SIGHUP, or a change of the files, reloads it.
     Run(Box<RunArguments>),
+    /// Reads Istio's resources and says everything that is wrong with them, each where it stands.
+    ///
+    /// Exits with 0 when there is nothing to say, 79 when there are warnings, 65 when something is refused.
+    Check(CheckArguments),
     /// Opens a bookshop on the loopback network: services, a sidecar for each, a gateway; says what to try.
     Demo(DemoArguments),
 }
@@ -54,13 +60,13 @@ Examples:
 #[derive(Args, Clone)]
 pub(crate) struct MeshArguments {
     /// Istio's resources: files, folders, - for standard input. Changes are served when they are saved.
-    #[arg(short, long, value_name = "FILE|FOLDER", conflicts_with = "snapshot")]
+    #[arg(short = 'f', long = "filename", value_name = "PATH", conflicts_with = "snapshot")]
     pub(crate) files: Vec<PathBuf>,
     /// MeshConfig, instead of that of the ConfigMap `istio`.
     #[arg(long, value_name = "FILE", requires = "files")]
     pub(crate) mesh_config: Option<PathBuf>,
     /// The namespace of resources that name none, and of the workload.
-    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = namespace)]
+    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = crate::check::parse_namespace)]
     pub(crate) namespace: DnsLabel,
     /// The workload whose sidecar this is: a WorkloadEntry, or a name for what --labels describe.
     #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "files")]
@@ -120,13 +126,80 @@ impl MeshArguments {
     }
 }
 
-fn namespace(text: &str) -> Result<DnsLabel, String> {
-    DnsLabel::new(text).ok_or_else(|| "not the name of a namespace".to_owned())
+#[derive(Args)]
+pub(crate) struct CheckArguments {
+    /// A file, a folder (every *.yaml, *.yml and *.json in it and below), or - for standard input; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required_unless_present = "mesh_config")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The namespace of resources that name none.
+    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = crate::check::parse_namespace)]
+    pub(crate) namespace: DnsLabel,
+    /// A MeshConfig, as stands under mesh in the ConfigMap istio.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mesh_config: Option<PathBuf>,
+    /// How findings are written.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) color: ColorArguments,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Output {
+    /// For people, with the lines they are about.
+    Text,
+    /// An object.
+    Json,
+    /// An object.
+    Yaml,
+}
+
+#[derive(Args)]
+pub(crate) struct ColorArguments {
+    /// Whether text is coloured.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// https://no-color.org
+    #[arg(long, env = "NO_COLOR", hide = true)]
+    no_color: Option<String>,
+}
+
+/// Whether text is coloured.
+#[derive(Clone, Copy, ValueEnum)]
+enum Color {
+    /// When a terminal shows it.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+impl ColorArguments {
+    /// Whether text is coloured.
+    pub(crate) fn is_wanted(&self) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => self.no_color.as_deref().is_none_or(str::is_empty) && stdout().is_terminal(),
+        }
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Exit status for arguments that are none, as istioctl's.
+const USAGE: u8 = 64;
+
+/// Says what is wrong with the arguments, or what was asked for: `--help`, `--version`.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    // Where it cannot be written nobody reads it.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }
 
 /// How the process's log is written.

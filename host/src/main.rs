@@ -1,5 +1,6 @@
 //! The binary `outrigger`: its verbs, and what each returns to the shell.
 
+mod check;
 mod cli;
 mod demo;
 mod run;
@@ -9,7 +10,12 @@ use cli::{Arguments, Verb};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match Arguments::parse().verb {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return cli::refuse(&error),
+    };
+    match arguments.verb {
+        Verb::Check(arguments) => check::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }

@@ -149,7 +149,7 @@ const IMPORTS: [(&str, &[&str]); 9] = [
     ("filters", &["filter-api", "http-match", "plugin-config", "proxy-wasm-shim"]),
     ("config/istio-api", &["http-match", "plugin-config"]),
     ("config/compiler", &[]),
-    ("host", &["compiler", "http-match"]),
+    ("host", &["compiler", "http-match", "istio-api"]),
 ];
 
 /// Folders of the host that its Proxy-Wasm part must not know: the data path imports it, not the other way round.

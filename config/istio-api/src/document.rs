@@ -89,12 +89,12 @@ impl Reader<'_> {
         }
         let metadata = self.metadata::<K>(body, &mut at);
         let spec = spec::<K>(body, &mut at);
-        // As it is written, also when it is no name.
-        let name = body.tree.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Tree::text);
+        // As they are written, also when they are no names.
+        let written = |field| body.tree.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Tree::text);
         let name = ResourceName {
             kind: K::KIND.to_owned(),
-            namespace: metadata.namespace().to_owned(),
-            name: name.unwrap_or_default().to_owned(),
+            namespace: written("namespace").unwrap_or(metadata.namespace()).to_owned(),
+            name: written("name").unwrap_or_default().to_owned(),
         };
         let read = at.is_good() && body.defects.is_empty();
         self.check(body, &name, &metadata, &spec, at);
@@ -103,21 +103,19 @@ impl Reader<'_> {
 
     fn check<K: Kind>(&mut self, body: &Body<'_, '_>, name: &ResourceName, metadata: &Metadata, spec: &K, mut at: At) {
         at.start_checks();
-        let mut warnings = At::root();
-        match K::SHAPE {
-            Shape::Spec => {
-                at.field("spec", |at| spec.validate(metadata, at));
-                warnings.field("spec", |at| spec.warn(metadata, at));
-            }
-            Shape::Whole => {
-                spec.validate(metadata, &mut at);
-                spec.warn(metadata, &mut warnings);
-            }
+        in_shape::<K>(&mut at, |at| spec.validate(metadata, at));
+        // What is wrong is set right first: only then is it known what was meant.
+        if at.is_good() && body.defects.is_empty() {
+            let mut warnings = At::root();
+            in_shape::<K>(&mut warnings, |at| spec.warn(metadata, at));
+            self.faults.warnings.extend(placed(&body.source, Some(name), warnings));
         }
-        self.defects(body.file, Some(name), body.defects.iter().cloned());
+        let shown = |defect: &Defect| Defect {
+            value: if K::IS_SECRET { String::new() } else { defect.value.clone() },
+            ..defect.clone()
+        };
+        self.defects(body.file, Some(name), body.defects.iter().map(shown));
         self.faults(&body.source, Some(name), at);
-        let warnings = placed(&body.source, Some(name), warnings);
-        self.faults.warnings.extend(warnings);
     }
 
     fn metadata<K: Kind>(&self, body: &Body<'_, '_>, at: &mut At) -> Metadata {
@@ -152,15 +150,18 @@ impl Reader<'_> {
             let place = source.place_of(defect.mark);
             self.faults.faults.push(fault(defect.clone(), Some(&name), place));
         }
-        let (mut at, mut warnings) = (At::root(), At::root());
+        let mut at = At::root();
         let empty = Node::Object(Vec::new());
         let node = documents.first().map(|document| document.root.node()).filter(|node| *node != Node::Null);
         let mesh: MeshConfig = read(&node.unwrap_or(empty), &mut at);
         at.start_checks();
         mesh.validate(&mut at);
-        mesh.warn(&mut warnings);
+        if at.is_good() {
+            let mut warnings = At::root();
+            mesh.warn(&mut warnings);
+            self.faults.warnings.extend(placed(&source, Some(&name), warnings));
+        }
         self.faults(&source, Some(&name), at);
-        self.faults.warnings.extend(placed(&source, Some(&name), warnings));
         self.resources.mesh_configs.push(Resource { metadata, spec: mesh, source });
     }
 
@@ -208,6 +209,14 @@ impl Body<'_, '_> {
 
     pub(crate) fn group(&self) -> &str {
         &self.group
+    }
+}
+
+/// Goes to where a kind has its fields.
+fn in_shape<K: Kind>(at: &mut At, check: impl FnOnce(&mut At)) {
+    match K::SHAPE {
+        Shape::Spec => at.field("spec", check),
+        Shape::Whole => check(at),
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Fault {
 
 impl Fault {
     /// A fault of a file that cannot be read.
-    pub(crate) fn of_file(name: &str, reason: impl fmt::Display) -> Self {
+    pub fn of_file(name: &str, reason: impl fmt::Display) -> Self {
         Self {
             resource: None,
             path: String::new(),
@@ -56,12 +56,12 @@ impl Fault {
 /// `VirtualService shop/reviews spec.http[2].fault.abort.httpStatus: 99: expected 200 to 599 (reviews.yaml:31:22)`
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(resource) = &self.resource {
-            write!(f, "{resource}")?;
-            if !self.path.is_empty() && self.path != "$" {
-                write!(f, " {}", self.path)?;
-            }
-            f.write_str(": ")?;
+        let path = Some(&self.path).filter(|path| !path.is_empty() && *path != "$");
+        match (&self.resource, path) {
+            (Some(resource), Some(path)) => write!(f, "{resource} {path}: ")?,
+            (Some(resource), None) => write!(f, "{resource}: ")?,
+            (None, Some(path)) => write!(f, "{path}: ")?,
+            (None, None) => {}
         }
         if !self.value.is_empty() {
             write!(f, "{}: ", self.value)?;

@@ -81,7 +81,7 @@ impl Kind for PeerAuthentication {
 
     fn validate(&self, _: &Metadata, at: &mut At) {
         let selects = self.selector.as_ref().is_some_and(|selector| !selector.match_labels.is_empty());
-        if !self.port_level_mtls.0.is_empty() && !selects {
+        if !self.port_level_mtls.0.is_empty() && !selects && !at.is_unread("selector") {
             let reason = "needs a selector: ports are those of some workloads";
             at.field("portLevelMtls", |at| at.refuse("", reason));
         }

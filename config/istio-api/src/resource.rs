@@ -35,6 +35,8 @@ pub trait Kind: FromNode {
     const VERSIONS: &'static [&'static str];
     /// Where its fields stand.
     const SHAPE: Shape = Shape::Spec;
+    /// Whether what it holds is nobody's to see.
+    const IS_SECRET: bool = false;
     /// Whether it belongs to a namespace.
     const NAMESPACED: bool = true;
 

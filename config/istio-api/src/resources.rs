@@ -5,8 +5,8 @@ use crate::scalar::DnsLabel;
 use crate::{
     AuthorizationPolicy, ConfigMap, Deployment, DestinationRule, EndpointSlice, Endpoints, Fault, Faults, File,
     Gateway, Kind, MeshConfig, Metadata, Namespace, PeerAuthentication, Place, Pod, ProxyConfig, RequestAuthentication,
-    Resource, Secret, Service, ServiceAccount, ServiceEntry, Sidecar, Source, StatefulSet, Telemetry, TrafficExtension,
-    VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
+    Resource, ResourceName, Secret, Service, ServiceAccount, ServiceEntry, Sidecar, Source, StatefulSet, Telemetry,
+    TrafficExtension, VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +56,17 @@ macro_rules! kinds {
             /// How many resources of each kind there are, by their names.
             pub fn counts(&self) -> Vec<(&'static str, usize)> {
                 vec![$((<$kind>::KIND, self.$field.len())),*]
+            }
+
+            /// What every resource says, by kind in the order of the fields above; MeshConfigs are left out.
+            pub fn dump(&self) -> Vec<(ResourceName, serde_json::Value)> {
+                let mut all = Vec::new();
+                $(
+                    for resource in &self.$field {
+                        all.push((resource.resource_name(), serde_json::to_value(&resource.spec).unwrap_or_default()));
+                    }
+                )*
+                all
             }
         }
 

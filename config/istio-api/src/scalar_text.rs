@@ -16,6 +16,10 @@ pub(crate) enum Scalar {
 
 /// Resolves a plain scalar.
 pub(crate) fn resolve(text: &str) -> Scalar {
+    // Most texts begin with a letter that no other kind of scalar begins with.
+    if text.starts_with(|first: char| first.is_alphabetic() && !"nNtTfFyYoO".contains(first)) {
+        return Scalar::Text;
+    }
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => Scalar::Bool(true),
@@ -47,7 +51,9 @@ fn is_other_number(text: &str) -> bool {
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
         return true;
     }
-    let starts = unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.');
+    if !unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        return false;
+    }
     let digits = unsigned.replace('_', "");
     let of_base = |prefixes: [&str; 2], base| {
         let rest = prefixes.iter().find_map(|prefix| digits.strip_prefix(prefix));
@@ -60,7 +66,7 @@ fn is_other_number(text: &str) -> bool {
         let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         all_digits(whole) && all_digits(fraction) && whole.len() + fraction.len() > 0 && exponent.is_none_or(is_digits)
     };
-    starts && (of_base(["0x", "0X"], 16) || of_base(["0o", "0O"], 8) || of_base(["0b", "0B"], 2) || decimal())
+    of_base(["0x", "0X"], 16) || of_base(["0o", "0O"], 8) || of_base(["0b", "0B"], 2) || decimal()
 }
 
 fn is_digits(text: &str) -> bool {

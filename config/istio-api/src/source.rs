@@ -7,12 +7,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// A file that was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct File {
     /// Its path as given, or `-` for standard input.
     pub name: String,
     /// What stands in it.
     pub text: String,
+}
+
+/// Without its text: it may be long, and secret.
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("File").field(&self.name).finish()
+    }
 }
 
 /// A place in a file.
@@ -70,7 +77,7 @@ impl Source {
     pub(crate) fn new(file: &Arc<File>, document: Mark, item: Option<String>) -> Self {
         // What stands before the document in its line counts for columns, so the line is read whole.
         let before = file.text.get(..document.bytes().start).unwrap_or_default();
-        let offset = before.rfind('\n').map_or(0, |end| end + 1);
+        let offset = before.rfind(['\n', '\r']).map_or(0, |end| end + 1);
         Self { file: file.clone(), offset, lines: document.line.saturating_sub(1), part: item.map(Part::Item) }
     }
 

@@ -218,7 +218,7 @@ impl<'t> Reader<'t> {
 
     fn object(&mut self, depth: u32) -> Result<Value<'t>, Defect> {
         let mut entries: Vec<Entry<'t>> = Vec::new();
-        let mut seen: HashSet<Cow<'t, str>> = HashSet::new();
+        let mut seen = Seen::default();
         let mut merged = Vec::new();
         loop {
             let (event, span) = self.event()?;
@@ -231,7 +231,7 @@ impl<'t> Reader<'t> {
             match key {
                 Key::Merge => merged.push((mark, value)),
                 Key::None => {}
-                Key::Text(key) if seen.insert(key.clone()) => entries.push(Entry { key, mark, value }),
+                Key::Text(key) if seen.is_new(&key, &entries) => entries.push(Entry { key, mark, value }),
                 Key::Text(key) => {
                     let first = entries.iter().find(|entry| entry.key == key).map(|entry| entry.mark.line);
                     let reason = format!("duplicate key, first at line {}", first.unwrap_or_default());
@@ -246,7 +246,7 @@ impl<'t> Reader<'t> {
     }
 
     /// `<<`: entries of another object, where there is none of the same key.
-    fn merge(&mut self, entries: &mut Vec<Entry<'t>>, seen: &mut HashSet<Cow<'t, str>>, mark: Mark, value: Tree<'t>) {
+    fn merge(&mut self, entries: &mut Vec<Entry<'t>>, seen: &mut Seen<'t>, mark: Mark, value: Tree<'t>) {
         let objects = match value.value {
             Value::List(items) => items,
             _ => vec![value],
@@ -256,7 +256,11 @@ impl<'t> Reader<'t> {
                 self.refuse(mark, "\"<<\"".to_owned(), "expected an object, or a list of objects, to merge");
                 continue;
             };
-            entries.extend(others.into_iter().filter(|entry| seen.insert(entry.key.clone())));
+            for entry in others {
+                if seen.is_new(&entry.key, entries) {
+                    entries.push(entry);
+                }
+            }
         }
     }
 
@@ -349,6 +353,25 @@ impl<'t> Reader<'t> {
     fn excerpt(&self, mark: Mark) -> String {
         let line = self.text.get(mark.bytes()).and_then(|text| text.lines().next()).unwrap_or_default();
         line.chars().take(80).collect()
+    }
+}
+
+/// The keys of an object that is being read; a table once there are many.
+#[derive(Default)]
+struct Seen<'t>(HashSet<Cow<'t, str>>);
+
+impl<'t> Seen<'t> {
+    const FEW: usize = 16;
+
+    /// Whether a key is none of those of the entries.
+    fn is_new(&mut self, key: &Cow<'t, str>, entries: &[Entry<'t>]) -> bool {
+        if entries.len() < Self::FEW {
+            return entries.iter().all(|entry| entry.key != *key);
+        }
+        if self.0.is_empty() {
+            self.0.extend(entries.iter().map(|entry| entry.key.clone()));
+        }
+        self.0.insert(key.clone())
     }
 }
 

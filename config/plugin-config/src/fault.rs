@@ -191,6 +191,21 @@ impl At {
         self.faults.push(Fault { path, value: excerpt.text, reason });
     }
 
+    /// Whether a field of the object here could not be read, or something beside it could not that may have been meant
+    /// for it: then what is said against its default is said against nothing that is written.
+    pub fn is_unread(&self, field: &str) -> bool {
+        if self.unread.is_empty() {
+            return false;
+        }
+        let object = self.path();
+        let path = if object == "$" { field.to_owned() } else { format!("{object}.{field}") };
+        let is_beside = |unread: &str| {
+            let inner = if object == "$" { Some(unread) } else { unread.strip_prefix(&object) };
+            inner.is_some_and(|inner| !inner.trim_start_matches('.').contains(['.', '[']))
+        };
+        self.unread.iter().any(|unread| is_within(&path, unread) || is_beside(unread))
+    }
+
     /// The faults met so far.
     pub fn into_faults(self) -> Faults {
         Faults(self.faults)

@@ -6,7 +6,8 @@ use crate::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion};
 use data_encoding::BASE64;
 use istio_api::Resource;
 use istio_api::gateway::{ServerTls, ServerTlsMode, TlsProtocol};
-use istio_api::kubernetes::Secret;
+use istio_api::kubernetes::{Hidden, Secret};
+use plugin_config::ListMap;
 use std::path::PathBuf;
 
 /// The TLS of a server. What cannot be had is refused.
@@ -119,10 +120,13 @@ fn value(secret: &Resource<Secret>, keys: &[&str]) -> Option<DataSource> {
 }
 
 fn text(secret: &Secret, key: &str) -> Option<String> {
-    let find = |all: &[(String, String)]| all.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone());
-    if let Some(text) = find(&secret.string_data.0) {
+    let find = |all: &ListMap<Hidden>| {
+        let found = all.iter().find(|(known, _)| *known == key);
+        found.map(|(_, value)| value.reveal().to_owned())
+    };
+    if let Some(text) = find(&secret.string_data) {
         return Some(text);
     }
-    let encoded = find(&secret.data.0)?.split_ascii_whitespace().collect::<String>();
+    let encoded = find(&secret.data)?.split_ascii_whitespace().collect::<String>();
     String::from_utf8(BASE64.decode(encoded.as_bytes()).ok()?).ok()
 }

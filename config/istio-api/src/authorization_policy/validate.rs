@@ -24,6 +24,9 @@ pub(super) fn check(policy: &AuthorizationPolicy, at: &mut At) {
             at.index(i, |at| check_rule(rule, action, at));
         }
     });
+    if at.is_unread("action") {
+        return;
+    }
     at.field("provider", |at| match (&policy.provider, action) {
         (Some(provider), Action::Custom) if provider.name.is_empty() => {
             at.field("name", |at| at.refuse("\"\"", "must not be empty"));

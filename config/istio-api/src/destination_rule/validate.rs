@@ -151,7 +151,8 @@ fn check_http_pool(pool: &HttpPool, at: &mut At) {
 }
 
 fn check_outlier_detection(detection: &OutlierDetection, at: &mut At) {
-    let split = detection.split_external_local_origin_errors == Some(true);
+    const SPLIT: &str = "splitExternalLocalOriginErrors";
+    let split = detection.split_external_local_origin_errors == Some(true) || at.is_unread(SPLIT);
     if let Some(failures) = detection.consecutive_local_origin_failures.filter(|count| *count > 0 && !split) {
         let reason = "counts only with splitExternalLocalOriginErrors: true";
         at.field("consecutiveLocalOriginFailures", |at| at.refuse(failures, reason));

@@ -113,6 +113,9 @@ fn check_distribute(distribute: &Distribute, at: &mut At) {
     if !is_locality(&distribute.from) {
         at.field("from", |at| at.refuse(Quoted(&distribute.from), LOCALITY));
     }
+    if at.is_unread("to") {
+        return;
+    }
     at.field("to", |at| {
         let mut sum = 0;
         let mut before: Vec<&str> = Vec::new();

@@ -214,13 +214,17 @@ const UNSPECIFIED_PHASE: &str = "UNSPECIFIED_PHASE";
 
 impl ReadNode for WasmPluginPhase {
     fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
-        match node {
-            Node::String(text) if text == UNSPECIFIED_PHASE => self.0 = Phase::Unspecified,
-            Node::String(text) if text == Phase::Unspecified.as_str() => {
-                at.refuse(node, format!("expected one of {UNSPECIFIED_PHASE} AUTHN AUTHZ STATS"));
-            }
-            _ => self.0.read_node(node, at),
-        }
+        let word = match node {
+            Node::String(text) => text.as_ref(),
+            _ => "",
+        };
+        self.0 = match word {
+            UNSPECIFIED_PHASE => Phase::Unspecified,
+            "AUTHN" => Phase::Authn,
+            "AUTHZ" => Phase::Authz,
+            "STATS" => Phase::Stats,
+            _ => return at.refuse(node, "expected one of UNSPECIFIED_PHASE AUTHN AUTHZ STATS"),
+        };
     }
 }
 

@@ -90,6 +90,7 @@ pub(crate) fn check_server_tls(tls: &ServerTls, at: &mut At) {
         }
     }
     match tls.mode {
+        _ if at.is_unread("mode") => {}
         ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough => {
             // A redirect needs no certificate, and its mode stays unset.
             refuse_each(&given, tls.mode, at);

@@ -3,7 +3,7 @@
 use crate::Metadata;
 use crate::resource::{Kind, Shape};
 use crate::scalar::{Labels, Optional};
-use plugin_config::{At, ListMap, Quoted};
+use plugin_config::{At, FromNode, ListMap, Node, ReadNode};
 
 plugin_config::object! {
     /// A namespace: of account are its labels.
@@ -19,14 +19,14 @@ plugin_config::object! {
     }
 
     /// Certificates and keys. Values in base64.
-    #[derive(Clone, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     pub struct Secret {
         /// `kubernetes.io/tls`, `Opaque` …
         pub kind: Optional<String> = "type",
         /// By key, in base64.
-        pub data: ListMap<String> = "data",
+        pub data: ListMap<Hidden> = "data",
         /// By key, as texts; before `data`.
-        pub string_data: ListMap<String> = "stringData";
+        pub string_data: ListMap<Hidden> = "stringData";
         others
     }
 
@@ -90,11 +90,40 @@ impl KubernetesSelector {
     }
 }
 
-/// Without its values: they are no one's to see in a log.
-impl std::fmt::Debug for Secret {
+/// A text that is nobody's to see: not in a message, a log, or what is written back.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// The text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is shown instead.
+const HIDDEN: &str = "…";
+
+impl std::fmt::Debug for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let keys = self.data.iter().chain(self.string_data.iter()).map(|(key, _)| key);
-        f.debug_struct("Secret").field("kind", &self.kind).field("keys", &keys.collect::<Vec<_>>()).finish()
+        f.write_str(HIDDEN)
+    }
+}
+
+impl ReadNode for Hidden {
+    fn read_node(&mut self, node: &Node<'_>, at: &mut At) {
+        match node {
+            Node::String(text) => self.0 = text.as_ref().to_owned(),
+            _ => at.refuse(HIDDEN, "expected a string"),
+        }
+    }
+}
+
+impl FromNode for Hidden {}
+
+impl serde::Serialize for Hidden {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(HIDDEN)
     }
 }
 
@@ -118,14 +147,14 @@ impl Kind for Secret {
     const GROUP: &'static str = "";
     const VERSIONS: &'static [&'static str] = &["v1"];
     const SHAPE: Shape = Shape::Whole;
+    const IS_SECRET: bool = true;
 
     fn validate(&self, _: &Metadata, at: &mut At) {
         at.field("data", |at| {
             for (key, value) in self.data.iter() {
-                let text = value.split_ascii_whitespace().collect::<String>();
+                let text = value.reveal().split_ascii_whitespace().collect::<String>();
                 if !crate::scalar::is_base64(&text) {
-                    // Not the value: a key that somebody forgot to encode is still a secret.
-                    at.key(key, |at| at.refuse(Quoted("…"), "expected base64"));
+                    at.key(key, |at| at.refuse(HIDDEN, "expected base64"));
                 }
             }
         });

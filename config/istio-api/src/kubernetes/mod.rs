@@ -6,7 +6,7 @@ mod service;
 mod workload;
 
 pub use configuration::{
-    ConfigMap, KubernetesSelector, LabelExpression, LabelOperator, Namespace, Secret, ServiceAccount,
+    ConfigMap, Hidden, KubernetesSelector, LabelExpression, LabelOperator, Namespace, Secret, ServiceAccount,
 };
 pub use endpoints::{
     EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset, Endpoints, SliceEndpoint,

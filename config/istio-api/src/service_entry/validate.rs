@@ -26,7 +26,10 @@ pub(super) fn check(entry: &ServiceEntry, metadata: &Metadata, at: &mut At) {
     if entry.workload_selector.is_some() && !entry.endpoints.is_empty() {
         at.field("workloadSelector", |at| at.refuse("", "not together with endpoints"));
     }
-    at.field("endpoints", |at| check_endpoints(entry, at));
+    let known = !at.is_unread("ports") && !at.is_unread("resolution");
+    if known {
+        at.field("endpoints", |at| check_endpoints(entry, at));
+    }
     let names = entry.ports.iter().filter(|port| port.protocol.is_empty() || is_tcp(&port.protocol)).count();
     if entry.hosts.len() > 1 && names > 0 && entry.resolution != Resolution::None && entry.addresses.is_empty() {
         let reason = "several hosts cannot share a TCP port: nothing tells their connections apart";
@@ -90,21 +93,23 @@ fn check_endpoints(entry: &ServiceEntry, at: &mut At) {
     for (i, endpoint) in entry.endpoints.iter().enumerate() {
         at.index(i, |at| {
             let address = endpoint.check(at);
+            let refuse = |reason: &'static str, at: &mut At| {
+                let text = endpoint.address.as_deref().unwrap_or_default();
+                at.field("address", |at| at.refuse(Quoted(text), reason));
+            };
             match (address, entry.resolution) {
-                (Some(Address::Name(name)), Resolution::Static) => {
-                    at.field("address", |at| at.refuse(Quoted(name), "STATIC takes IP addresses and Unix sockets"));
+                (Some(Address::Name(_)), Resolution::Static) => {
+                    refuse("STATIC takes IP addresses and Unix sockets", at);
                 }
-                (Some(Address::Unix(path)), Resolution::Static) => {
+                (Some(Address::Unix(_)), Resolution::Static) => {
                     if !endpoint.ports.is_empty() {
                         at.field("ports", |at| at.refuse("", "a Unix socket has no ports"));
                     }
                     if entry.ports.len() != 1 {
-                        at.field("address", |at| at.refuse(Quoted(path), "a Unix socket serves exactly one port"));
+                        refuse("a Unix socket serves exactly one port", at);
                     }
                 }
-                (Some(Address::Unix(path)), _) => {
-                    at.field("address", |at| at.refuse(Quoted(path), "a Unix socket needs resolution: STATIC"));
-                }
+                (Some(Address::Unix(_)), _) => refuse("a Unix socket needs resolution: STATIC", at),
                 _ => {}
             }
             at.field("ports", |at| {

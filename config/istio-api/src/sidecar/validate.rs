@@ -34,8 +34,9 @@ pub(super) fn check(sidecar: &Sidecar, metadata: &Metadata, at: &mut At) {
         && let Some(proxy) = &policy.egress_proxy
     {
         at.field("outboundTrafficPolicy", |at| {
+            let allowed = policy.mode == OutboundMode::AllowAny || at.is_unread("mode");
             at.field("egressProxy", |at| {
-                if policy.mode != OutboundMode::AllowAny {
+                if !allowed {
                     at.refuse("", "only with mode: ALLOW_ANY");
                 }
                 if !proxy.host.as_str().contains('.') || proxy.host.is_wildcard() {

@@ -45,6 +45,7 @@ fn check_metrics(metrics: &Metrics, at: &mut At) {
                 at.field("tagOverrides", |at| {
                     for (name, tag) in other.tag_overrides.iter() {
                         at.key(name, |at| match (tag.operation, tag.value.as_deref()) {
+                            _ if at.is_unread("operation") => {}
                             (TagOperation::Upsert, None) => {
                                 at.field("value", |at| at.refuse("nothing", "UPSERT needs a value"));
                             }

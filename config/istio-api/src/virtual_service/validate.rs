@@ -3,7 +3,7 @@
 use super::tcp::{RouteDestination, TlsMatchAttributes};
 use super::{Destination, VirtualService};
 use crate::Metadata;
-use crate::scalar::{Count, DnsLabel, DnsName};
+use crate::scalar::{Count, DnsLabel, DnsName, Host};
 use plugin_config::{At, Quoted};
 
 /// What a route may do depends on what it stands in.
@@ -19,8 +19,8 @@ pub(super) struct Scope {
 pub(super) fn check(service: &VirtualService, metadata: &Metadata, at: &mut At) {
     let for_mesh = service.gateways.is_empty() || service.gateways.iter().any(|name| name == MESH);
     let scope = Scope {
-        is_delegate: service.hosts.is_empty(),
-        is_for_gateways: service.gateways.iter().any(|name| name != MESH),
+        is_delegate: service.hosts.is_empty() && !at.is_unread("hosts"),
+        is_for_gateways: at.is_unread("gateways") || service.gateways.iter().any(|name| name != MESH),
     };
     if service.http.is_empty() && service.tls.is_empty() && service.tcp.is_empty() {
         at.refuse("", "has no routes: expected http, tls or tcp");
@@ -53,10 +53,11 @@ pub(super) fn check(service: &VirtualService, metadata: &Metadata, at: &mut At) 
             at.index(i, |at| super::validate_http::check(route, scope, at));
         }
     });
+    let hosts = Some(service.hosts.as_slice()).filter(|hosts| !hosts.is_empty() && !at.is_unread("hosts"));
     at.field("tls", |at| {
         for (i, route) in service.tls.iter().enumerate() {
             at.index(i, |at| {
-                at.field("match", |at| check_tls_matches(&route.matches, service, at));
+                at.field("match", |at| check_tls_matches(&route.matches, hosts, at));
                 check_destinations(&route.route, at);
             });
         }
@@ -114,9 +115,10 @@ fn check_hosts(service: &VirtualService, for_mesh: bool, at: &mut At) {
     }
 }
 
-fn check_tls_matches(matches: &[TlsMatchAttributes], service: &VirtualService, at: &mut At) {
+/// With the hosts that must cover the names, as far as they are known.
+fn check_tls_matches(matches: &[TlsMatchAttributes], hosts: Option<&[Host]>, at: &mut At) {
     if matches.is_empty() {
-        at.refuse("nothing", "a tls route needs a match");
+        at.refuse("nothing", "required field is missing");
     }
     for (i, clause) in matches.iter().enumerate() {
         at.index(i, |at| {
@@ -125,7 +127,7 @@ fn check_tls_matches(matches: &[TlsMatchAttributes], service: &VirtualService, a
                     at.refuse("nothing", "required field is missing");
                 }
                 for (i, name) in clause.sni_hosts.iter().enumerate() {
-                    if !service.hosts.iter().any(|host| name.is_subset_of(host)) {
+                    if hosts.is_some_and(|hosts| !hosts.iter().any(|host| name.is_subset_of(host))) {
                         let reason = "no host of this VirtualService covers this name";
                         at.index(i, |at| at.refuse(Quoted(name.as_str()), reason));
                     }

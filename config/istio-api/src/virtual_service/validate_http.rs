@@ -28,7 +28,8 @@ pub(super) fn check(route: &HttpRoute, scope: Scope, at: &mut At) {
     });
     check_mirrors(route, at);
     check_headers(route.headers.as_ref(), at);
-    optional("redirect", &route.redirect, at, |redirect, at| check_redirect(redirect, &route.matches, at));
+    let matches = (!at.is_unread("match")).then_some(route.matches.as_slice());
+    optional("redirect", &route.redirect, at, |redirect, at| check_redirect(redirect, matches, at));
     optional("directResponse", &route.direct_response, at, check_direct_response);
     optional("rewrite", &route.rewrite, at, |rewrite, at| check_rewrite(rewrite, route, at));
     optional("retries", &route.retries, at, check_retries);
@@ -167,7 +168,7 @@ fn check_header_value(value: &str, at: &mut At) {
 /// Statuses that a redirect may have: others make a route without an action.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
-fn check_redirect(redirect: &Redirect, matches: &[HttpMatchRequest], at: &mut At) {
+fn check_redirect(redirect: &Redirect, matches: Option<&[HttpMatchRequest]>, at: &mut At) {
     let texts = [&redirect.uri, &redirect.prefix_rewrite, &redirect.authority, &redirect.scheme];
     let changes = texts.iter().any(|text| text.is_some()) || redirect.port.is_some() || redirect.derive_port.is_some();
     if !changes {
@@ -177,7 +178,7 @@ fn check_redirect(redirect: &Redirect, matches: &[HttpMatchRequest], at: &mut At
         at.field("prefixRewrite", |at| at.refuse("", "not together with uri"));
     }
     let is_prefix = |clause: &HttpMatchRequest| matches!(clause.request.uri, Some(StringMatch::Prefix(_)));
-    let by_prefix = !matches.is_empty() && matches.iter().all(is_prefix);
+    let by_prefix = matches.is_none_or(|matches| !matches.is_empty() && matches.iter().all(is_prefix));
     if redirect.prefix_rewrite.is_some() && !by_prefix {
         at.field("prefixRewrite", |at| at.refuse("", "needs a uri.prefix in every match"));
     }
@@ -264,7 +265,7 @@ const CONDITIONS: [&str; 16] = [
 ];
 
 pub(crate) fn check_retries(retries: &Retries, at: &mut At) {
-    if retries.attempts.get() == 0 {
+    if retries.attempts.get() == 0 && !at.is_unread("attempts") {
         for (field, given) in [
             ("perTryTimeout", retries.per_try_timeout.is_some()),
             ("retryOn", retries.retry_on.is_some()),

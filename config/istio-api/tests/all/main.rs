@@ -1,4 +1,9 @@
 //! Istio's resources as users write and mistype them.
 
+mod documents;
+mod faults;
+mod inputs;
+mod mesh;
 mod places;
+mod robust;
 mod support;

@@ -46,7 +46,8 @@ fn all_faults_of_all_files_are_said_and_a_syntax_fault_costs_its_own_file() {
         file("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 0}]}\n---\nx: [\n"),
         file(
             "b.json",
-            r#"{"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "B"}}"#,
+            r#"{"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "B"},
+            "spec": {"hosts": ["b.example"]}}"#,
         ),
     ];
     let faults = read_files(&files, &Options::default()).unwrap_err();
