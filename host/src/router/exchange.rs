@@ -36,6 +36,11 @@ pub(crate) trait Downstream: Peer {
     /// Ready when the client has gone; after all of its request has come.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Whether no more of the response's body is to be read for it now. `drained`: what was read has been handed to it.
+    fn holds_back(&mut self, _drained: bool, _: &mut Context<'_>) -> bool {
+        false
+    }
+
     /// Cuts the stream off, visibly.
     fn reset(&mut self);
 }
@@ -559,6 +564,9 @@ impl Exchange<'_> {
         let mut moved = false;
         while self.filtered.fate() == Fate::Open && self.filtered.wants(Direction::Response) {
             let Attempt::Active(_, peer) = &mut self.attempt else { break };
+            if self.response_begun && self.downstream.holds_back(self.filtered.is_drained(Direction::Response), cx) {
+                break;
+            }
             let Poll::Ready(incoming) = peer.poll_incoming(cx) else { break };
             moved = true;
             match incoming {
