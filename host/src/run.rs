@@ -91,7 +91,12 @@ pub(crate) fn serve(proxy: Arc<Proxy>, path: &Path) -> ExitCode {
         eprintln!("admin: http://{address}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = runtime.and_then(|runtime| runtime.block_on(obey(&proxy, path)));
+    let ended = runtime.and_then(|runtime| {
+        let ended = runtime.block_on(obey(&proxy, path));
+        // A drain that nobody waits for any more must not hold up the end.
+        runtime.shutdown_background();
+        ended
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -144,7 +144,8 @@ fn sigterm_lets_streams_finish() {
 #[test]
 fn a_second_sigterm_waits_for_nobody() {
     let upstream = upstream();
-    let mut outrigger = Outrigger::start("second-sigterm", "", &snapshot(&upstream, json!({})));
+    // The drain would outlast everybody's patience.
+    let mut outrigger = Outrigger::start("second-sigterm", "", &snapshot(&upstream, json!({"drain": "1h"})));
     let port = outrigger.port();
     let mut client = half_done(port);
     outrigger.signal(Signal::TERM);

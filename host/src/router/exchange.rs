@@ -241,17 +241,15 @@ impl Exchange<'_> {
         };
         let (timeout, client) = (fired(&mut self.timeout, cx), fired(&mut self.client_timeout, cx));
         let (per_try, held) = (fired(&mut self.per_try, cx), fired(&mut self.held, cx));
-        if timeout {
-            self.give_up(ProxyError::RouteTimeout);
-        }
+        // One is enough.
         if client {
             self.give_up(ProxyError::ClientTimeout);
-        }
-        if per_try && !self.response_begun {
+        } else if timeout {
+            self.give_up(ProxyError::RouteTimeout);
+        } else if per_try && !self.response_begun {
             self.report(Outcome::LocalOriginFailure);
             self.retry_or(AttemptFailure::PerTryTimeout, ProxyError::PerTryTimeout);
-        }
-        if held {
+        } else if held {
             self.give_up(ProxyError::HeldTooLong);
         }
         if watch.expired(cx.waker()) {
