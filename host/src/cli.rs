@@ -1,5 +1,6 @@
 //! Flags. Nothing else reads arguments or the environment.
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host::telemetry::LogLevels;
 use istio_api::scalar::DnsLabel;
@@ -226,12 +227,17 @@ pub(crate) struct DemoArguments {
 #[derive(Args)]
 pub(crate) struct CacheArguments {
     /// Where compiled modules are kept between starts; "" for nowhere [default: $XDG_CACHE_HOME/outrigger].
-    #[arg(long, value_name = "FOLDER", env = "OUTRIGGER_MODULE_CACHE")]
+    #[arg(long, value_name = "FOLDER", env = "OUTRIGGER_MODULE_CACHE", value_parser = perhaps_empty())]
     module_cache: Option<PathBuf>,
-    #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
+    #[arg(long, env = "XDG_CACHE_HOME", hide = true, value_parser = perhaps_empty())]
     cache_home: Option<PathBuf>,
-    #[arg(long, env = "HOME", hide = true)]
+    #[arg(long, env = "HOME", hide = true, value_parser = perhaps_empty())]
     home: Option<PathBuf>,
+}
+
+/// A path that may be empty, which clap's own paths may not be.
+fn perhaps_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl CacheArguments {

@@ -372,6 +372,11 @@ impl Downstream for Client {
         }
     }
 
+    // A hundred streams share a connection: each that the client takes nothing from costs one part of a body.
+    fn holds_back(&mut self, drained: bool, cx: &mut Context<'_>) -> bool {
+        !drained || self.poll_ready(cx).is_pending()
+    }
+
     fn reset(&mut self) {
         match &mut self.send {
             Some(send) => send.reset(),

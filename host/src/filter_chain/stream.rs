@@ -168,6 +168,11 @@ impl FilteredStream {
         waiting < 8 && self.held_bytes.get(direction as usize).is_some_and(|held| *held < self.buffer_limit())
     }
 
+    /// Whether everything that has passed the filters has been taken.
+    pub fn is_drained(&self, direction: Direction) -> bool {
+        self.out.get(direction as usize).is_none_or(VecDeque::is_empty)
+    }
+
     /// Whether a filter holds the stream.
     pub fn is_held(&self) -> bool {
         self.fate != Fate::Reset && self.filters.iter().any(|filter| filter.flows.iter().any(Flow::is_held))

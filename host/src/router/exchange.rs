@@ -37,6 +37,11 @@ pub(crate) trait Downstream: Peer {
     /// Ready when the client has gone; after all of its request has come.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Whether no more of the response's body is to be read for it now. `drained`: what was read has been handed to it.
+    fn holds_back(&mut self, _drained: bool, _: &mut Context<'_>) -> bool {
+        false
+    }
+
     /// Cuts the stream off, visibly.
     fn reset(&mut self);
 }
@@ -239,17 +244,15 @@ impl Exchange<'_> {
         };
         let (timeout, client) = (fired(&mut self.timeout, cx), fired(&mut self.client_timeout, cx));
         let (per_try, held) = (fired(&mut self.per_try, cx), fired(&mut self.held, cx));
-        if timeout {
-            self.give_up(ProxyError::RouteTimeout);
-        }
+        // One is enough.
         if client {
             self.give_up(ProxyError::ClientTimeout);
-        }
-        if per_try && !self.response_begun {
+        } else if timeout {
+            self.give_up(ProxyError::RouteTimeout);
+        } else if per_try && !self.response_begun {
             self.report(Outcome::LocalOriginFailure);
             self.retry_or(AttemptFailure::PerTryTimeout, ProxyError::PerTryTimeout);
-        }
-        if held {
+        } else if held {
             self.give_up(ProxyError::HeldTooLong);
         }
         if watch.expired(cx.waker()) {
@@ -579,6 +582,9 @@ impl Exchange<'_> {
         let mut moved = false;
         while self.filtered.fate() == Fate::Open && self.filtered.wants(Direction::Response) {
             let Attempt::Active(_, peer) = &mut self.attempt else { break };
+            if self.response_begun && self.downstream.holds_back(self.filtered.is_drained(Direction::Response), cx) {
+                break;
+            }
             let Poll::Ready(incoming) = peer.poll_incoming(cx) else { break };
             moved = true;
             match incoming {

@@ -210,7 +210,12 @@ fn tell_addresses(name: &str, proxy: &Proxy) {
 /// Serves until the process is told to end, and reloads when files change.
 pub(crate) fn serve(fleet: Fleet) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = runtime.and_then(|runtime| runtime.block_on(obey(fleet)));
+    let ended = runtime.and_then(|runtime| {
+        let ended = runtime.block_on(obey(fleet));
+        // A drain that nobody waits for any more must not hold up the end.
+        runtime.shutdown_background();
+        ended
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,7 +3,7 @@
 use crate::data_path::{OK, ask, each, equal, trial};
 use libtest_mimic::Trial;
 use outrigger_tests::raw::http1::{self, Kind};
-use outrigger_tests::raw::{After, Served, Socket, Upstream, cluster};
+use outrigger_tests::raw::{After, Http2, Served, Socket, Upstream, cluster};
 use serde_json::json;
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -12,7 +12,9 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("answers::cut_bodies_are_visibly_cut", cut_bodies),
         trial("answers::dirty_connections_are_not_pooled", dirty_connections),
         trial("answers::before_the_request_has_ended", early_answers),
+        trial("answers::before_an_http2_request_has_ended", early_answers_over_http2),
         trial("answers::a_connection_that_ended_while_idle", stale_connections),
+        trial("answers::connections_that_end_all_the_time", ending_connections),
     ]
 }
 
@@ -198,6 +200,39 @@ fn early_answers() -> Result<(), String> {
         };
         run().map_err(|fault| ((*name).to_owned(), fault))
     })
+}
+
+/// The client sees all of it, and is told that the rest of its request has no reader (RFC 9113 section 8.1).
+fn early_answers_over_http2() -> Result<(), String> {
+    let upstream = Upstream::start(|mut visit| {
+        visit.head()?;
+        visit.socket.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno")?;
+        visit.after(After::Stall)
+    })?;
+    let served = Served::start(json!({}), vec![cluster("up", &[upstream.port], json!({}))])?;
+    let mut client = Http2::connect(served.port)?;
+    let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
+    client.headers(1, &fields, false)?;
+    client.data(1, "some", false)?;
+    let answer = client.answer(1)?;
+    equal("answer", (answer.status(), answer.text().as_str(), answer.whole), (413, "no", true))?;
+    upstream.wait_for_end(0)?;
+    // The stream is of no more use, the connection is.
+    client.get(3, "/")?;
+    equal("the next answer", client.answer(3)?.status(), 413)
+}
+
+/// An upstream that closes behind each answer without a word: no client may notice.
+fn ending_connections() -> Result<(), String> {
+    let upstream = Upstream::answering(OK, After::Close)?;
+    let served = Served::start(json!({}), vec![cluster("up", &[upstream.port], json!({}))])?;
+    let mut client = Socket::connect(served.port)?;
+    for number in 0..2000 {
+        client.send(GET)?;
+        let answer = http1::read(&mut client, Kind::Response("GET"))?.ok_or("no answer")?;
+        equal(&format!("answer {number}"), answer.status(), 200)?;
+    }
+    Ok(())
 }
 
 /// A pooled connection that ended while it was idle says nothing of the endpoint: what may be sent twice is sent on a

@@ -275,12 +275,11 @@ fn gushing() -> Result<(Upstream, Arc<AtomicUsize>), String> {
                 continue;
             }
             visit.socket.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {GUSH}\r\n\r\n"))?;
-            let part = [0; 64 << 10];
-            for _ in 0..GUSH / part.len() {
-                if visit.socket.send(part).is_err() {
+            for _ in 0..GUSH / PART.len() {
+                if visit.socket.send(&PART[..]).is_err() {
                     return Ok(());
                 }
-                count.fetch_add(part.len(), Ordering::SeqCst);
+                count.fetch_add(PART.len(), Ordering::SeqCst);
             }
         }
         Ok(())
@@ -289,6 +288,9 @@ fn gushing() -> Result<(Upstream, Arc<AtomicUsize>), String> {
 }
 
 const GUSH: usize = 256 << 20;
+
+/// Of a body, as much as is written at a time.
+static PART: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What the system's buffers of two connections may take, beside what the proxy keeps.
 const SOCKET_BUFFERS: usize = 16 << 20;
@@ -362,9 +364,9 @@ fn slow_upstream() -> Result<(), String> {
     let before = resident_memory();
     let mut client = Socket::connect(served.port)?;
     client.send(format!("POST /upload HTTP/1.1\r\nhost: a.test\r\ncontent-length: {GUSH}\r\n\r\n"))?;
-    let (part, mut sent) = ([0; 64 << 10], 0);
-    while sent < GUSH && client.send(part).is_ok() {
-        sent += part.len();
+    let mut sent = 0;
+    while sent < GUSH && client.send(&PART[..]).is_ok() {
+        sent += PART.len();
     }
     equal("held back", sent < SOCKET_BUFFERS, true).map_err(|fault| format!("{fault}: {sent}"))?;
     let grown = resident_memory().saturating_sub(before);

@@ -1,9 +1,10 @@
 //! Circuit breakers and outlier detection, over sockets.
 
-use crate::data_path::{OK, ask, equal, get, route, routed, trial};
+use crate::data_path::{OK, Refusing, ask, equal, get, route, routed, trial};
 use libtest_mimic::Trial;
 use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::http1::{self, Kind};
+use outrigger_tests::raw::http2::{Frame, kind};
 use outrigger_tests::raw::{After, Http2, Message, Served, Socket, Upstream, cluster};
 use serde_json::{Value, json};
 use std::sync::mpsc::{Sender, channel};
@@ -17,6 +18,9 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("limits::one_connection_serves_all_in_turn", in_turn),
         trial("limits::requests_on_a_connection", requests_on_a_connection),
         trial("limits::http2_requests_share_a_connection", http2_requests_share_a_connection),
+        trial("limits::http2_requests_share_a_failure", http2_requests_share_a_failure),
+        trial("limits::streams_of_an_http2_connection", streams_of_an_http2_connection),
+        trial("limits::an_http2_connection_that_says_it_goes_away", goaway),
         trial("limits::ejection", ejection),
         trial("limits::nobody_is_ejected_beyond_the_limit", nobody_is_ejected),
         trial("limits::everybody_ejected", everybody_ejected),
@@ -151,6 +155,68 @@ fn http2_requests_share_a_connection() -> Result<(), String> {
         equal("status", client.answer(2 * number + 1)?.status(), 204)?;
     }
     equal("connections", upstream.connections(), 1)
+}
+
+/// When there is none to be had, everybody who waited for it is told so.
+fn http2_requests_share_a_failure() -> Result<(), String> {
+    const STREAMS: u32 = 20;
+    let refusing = Refusing::new()?;
+    let routes = vec![route("/", "up", json!({"retries": {"attempts": 0}}))];
+    let clusters = vec![cluster("up", &[refusing.port()?], json!({"protocol": "http2"}))];
+    let served = Served::start(routed(routes), clusters)?;
+    let mut client = Http2::connect(served.port)?;
+    (0..STREAMS).try_for_each(|number| client.get(2 * number + 1, "/"))?;
+    for number in 0..STREAMS {
+        equal("status", client.answer(2 * number + 1)?.status(), 503)?;
+        let log = served.logged()?;
+        equal("log", log.starts_with("503 UF "), true).map_err(|fault| format!("{fault}: {log}"))?;
+    }
+    Ok(())
+}
+
+/// An upstream that takes one stream at a time gets one at a time on each connection, and all are served.
+fn streams_of_an_http2_connection() -> Result<(), String> {
+    const STREAMS: u32 = 10;
+    // SETTINGS_MAX_CONCURRENT_STREAMS
+    let upstream = Upstream::start(|visit| {
+        let mut server = Http2::accept(visit.socket, &[(3, 1)])?;
+        while let Some((stream, request)) = server.request()? {
+            equal("reset", request.reset, None)?;
+            equal("streams at a time", server.open(), 0)?;
+            server.headers(stream, &[(":status", "204")], true)?;
+        }
+        Ok(())
+    })?;
+    let served = Served::start(json!({}), vec![cluster("up", &[upstream.port], json!({"protocol": "http2"}))])?;
+    let mut client = Http2::connect(served.port)?;
+    // The first brings the settings.
+    client.get(1, "/")?;
+    equal("status", client.answer(1)?.status(), 204)?;
+    (1..STREAMS).try_for_each(|number| client.get(2 * number + 1, "/"))?;
+    for number in 1..STREAMS {
+        equal("status", client.answer(2 * number + 1)?.status(), 204)?;
+    }
+    equal("faults", upstream.faults(), Vec::new())
+}
+
+/// Streams that it has still to answer are waited for, new ones go on another connection.
+fn goaway() -> Result<(), String> {
+    let upstream = Upstream::start(|visit| {
+        let mut server = Http2::accept(visit.socket, &[])?;
+        while let Some((stream, _)) = server.request()? {
+            if visit.connection == 0 {
+                let last = [stream.to_be_bytes(), 0u32.to_be_bytes()].concat();
+                server.send(&[Frame::new(kind::GOAWAY, 0, 0, last)])?;
+            }
+            server.headers(stream, &[(":status", "204")], true)?;
+        }
+        Ok(())
+    })?;
+    let served = Served::start(json!({}), vec![cluster("up", &[upstream.port], json!({"protocol": "http2"}))])?;
+    for _ in 0..20 {
+        equal("status", ask(served.port, &get("/"))?.0.status(), 204)?;
+    }
+    equal("connections", upstream.connections(), 2)
 }
 
 const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\nno";

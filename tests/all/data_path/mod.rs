@@ -6,6 +6,7 @@ mod combinations;
 mod floods;
 mod http2_requests;
 mod limits;
+mod mutated;
 mod operation;
 mod requests;
 mod retries;
@@ -25,6 +26,7 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 pub(crate) fn trials() -> Vec<Trial> {
     let all = [
         requests::trials(),
+        mutated::trials(),
         answers::trials(),
         catalogue::trials(),
         retries::trials(),

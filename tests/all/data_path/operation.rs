@@ -17,6 +17,8 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("operation::streams_outlive_a_reload", streams_outlive_a_reload),
         trial("operation::drain_lets_streams_finish", drain),
         trial("operation::drain_is_bounded", bounded_drain),
+        trial("operation::load_is_shed_before_memory_runs_out", shedding),
+        trial("operation::endpoints_that_come_and_go", endpoints_come_and_go),
     ]
 }
 
@@ -197,6 +199,74 @@ fn streams_outlive_a_reload() -> Result<(), String> {
     equal("the next answer", next.text().as_str(), "new")?;
     two.get(3, "/")?;
     equal("the next answer", two.answer(3)?.text().as_str(), "new")
+}
+
+/// Near the end of its memory the proxy answers 503 and ends connections, nearer still it accepts none; those that come
+/// wait, and are served when there is memory again.
+fn shedding() -> Result<(), String> {
+    let upstream = Upstream::answering(OK, After::Keep)?;
+    let percent = Arc::new(AtomicUsize::new(0));
+    let told = percent.clone();
+    let memory_use: host::MemoryUse = Arc::new(move |_| told.load(Ordering::SeqCst) as f64 / 100.0);
+    let options = host::Options { memory_use: Some(memory_use), ..host::Options::default() };
+    let clusters = vec![cluster("up", &[upstream.port], json!({}))];
+    let served = Served::start_as(json!({}), clusters, json!({}), options)?;
+    let is_at = |percent: f64| {
+        wait_until(Duration::from_secs(30), || served.metric("outrigger_overload_memory_percent") == percent)
+    };
+    let (_, mut before) = ask(served.port, &get("/"))?;
+    let mut http2 = Http2::connect(served.port)?;
+    http2.get(1, "/")?;
+    equal("status", http2.answer(1)?.status(), 200)?;
+    served.logged()?;
+    served.logged()?;
+    percent.store(92, Ordering::SeqCst);
+    equal("noticed", is_at(92.0), true)?;
+    let (answer, mut client) = ask(served.port, &get("/"))?;
+    equal("answer", (answer.status(), answer.text().as_str()), (503, "overloaded"))?;
+    equal("log", served.logged()?, "503 OM overload".to_owned())?;
+    equal("connection", answer.header("connection").as_deref(), Some("close"))?;
+    equal("what follows", client.rest()?.0, Vec::new())?;
+    // A connection that is open already fares no better.
+    before.send(get("/"))?;
+    let answer = http1::read(&mut before, Kind::Response("GET"))?.ok_or("no answer")?;
+    equal("answer", answer.status(), 503)?;
+    percent.store(97, Ordering::SeqCst);
+    equal("noticed", is_at(97.0), true)?;
+    // One accept may have been under way when the proxy looked.
+    let mut last = Socket::connect(served.port)?;
+    last.send(get("/"))?;
+    let mut late = Socket::connect(served.port)?;
+    late.send(get("/"))?;
+    percent.store(10, Ordering::SeqCst);
+    let answer = http1::read(&mut last, Kind::Response("GET"))?.ok_or("no answer")?;
+    equal("served in the end", matches!(answer.status(), 200 | 503), true)?;
+    let answer = http1::read(&mut late, Kind::Response("GET"))?.ok_or("no answer")?;
+    equal("served in the end", answer.status(), 200)?;
+    let served_again = wait_until(Duration::from_secs(30), || {
+        ask(served.port, &get("/")).is_ok_and(|(answer, _)| answer.status() == 200)
+    });
+    equal("served again", served_again, true)
+}
+
+/// A set of endpoints that changes again and again: requests go to those that are in it, and none fails.
+fn endpoints_come_and_go() -> Result<(), String> {
+    let upstreams = [Upstream::answering(OK, After::Keep)?, Upstream::answering(OK, After::Keep)?];
+    let of = |number: usize| vec![cluster("up", &[upstreams[number % 2].port], json!({}))];
+    let served = Served::start(json!({}), of(0))?;
+    let mut client = Socket::connect(served.port)?;
+    for number in 1..=50 {
+        served.reload(json!({}), of(number), json!({}))?;
+        upstreams.iter().for_each(|upstream| drop(upstream.take()));
+        for _ in 0..3 {
+            client.send(get("/"))?;
+            let answer = http1::read(&mut client, Kind::Response("GET"))?.ok_or("no answer")?;
+            equal("status", answer.status(), 200)?;
+        }
+        equal("requests to the endpoint that is in", upstreams[number % 2].take().len(), 3)?;
+        equal("requests to the one that is out", upstreams[(number + 1) % 2].take().len(), 0)?;
+    }
+    Ok(())
 }
 
 /// New connections are refused, idle ones end, and requests under way are answered.

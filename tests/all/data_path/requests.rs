@@ -38,6 +38,15 @@ fn refused() -> Result<(), String> {
     equal("upstream connections", upstream.connections(), 0)
 }
 
+/// Requests to begin with, for those that change them: refused ones and others.
+pub(super) fn samples() -> Vec<Vec<u8>> {
+    let small = |bytes: &Vec<u8>| bytes.len() < 1000;
+    let refused = refusals().into_iter().map(|(_, bytes, _, _)| bytes).filter(small);
+    // As often as the others: most changes end in a refusal anyway.
+    let passed = PASSAGES.iter().cycle().take(120).map(|(_, bytes, ..)| bytes.as_bytes().to_vec());
+    refused.chain(passed).collect()
+}
+
 type Refusal = (&'static str, Vec<u8>, u16, &'static str);
 
 fn refusals() -> Vec<Refusal> {

@@ -3,12 +3,16 @@
 use crate::data_path::{OK, Refusing, ask, each, equal, get, route, routed, trial};
 use libtest_mimic::Trial;
 use outrigger_tests::raw::http1::{self, Kind};
-use outrigger_tests::raw::{After, Served, Socket, Upstream, cluster};
+use outrigger_tests::raw::http2::{Frame, kind};
+use outrigger_tests::raw::{After, Http2, Served, Socket, Upstream, cluster};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial("retries::matrix", matrix),
+        trial("retries::of_http2_streams", http2_streams),
         trial("retries::bodies_are_sent_again", bodies),
         trial("retries::not_after_the_response_began", not_after_the_response_began),
         trial("retries::another_endpoint_is_tried", another_endpoint),
@@ -88,6 +92,54 @@ fn retry(condition: &str, column: &str) -> Value {
         retries["perTryTimeout"] = "0.05s".into();
     }
     json!({"retries": retries})
+}
+
+/// What RST_STREAM and GOAWAY of an upstream are taken for (RFC 9113 sections 6.8 and 8.7). A stream that was refused has
+/// not been looked at.
+fn http2_streams() -> Result<(), String> {
+    const REFUSED_STREAM: u32 = 7;
+    const CANCEL: u32 = 8;
+    let rows = [
+        ("", REFUSED_STREAM, 3, "503 URX,UR upstream_reset_before_response_started{remote_refused_stream_reset}"),
+        ("", CANCEL, 1, "503 UR upstream_reset_before_response_started{remote_reset}"),
+        (
+            "refused-stream",
+            REFUSED_STREAM,
+            3,
+            "503 URX,UR upstream_reset_before_response_started{remote_refused_stream_reset}",
+        ),
+        ("refused-stream", CANCEL, 1, "503 UR upstream_reset_before_response_started{remote_reset}"),
+        ("reset", CANCEL, 3, "503 URX,UR upstream_reset_before_response_started{remote_reset}"),
+        (
+            "connect-failure",
+            REFUSED_STREAM,
+            1,
+            "503 UR upstream_reset_before_response_started{remote_refused_stream_reset}",
+        ),
+    ];
+    each(rows, |(condition, reason, attempts, log)| {
+        let reason = *reason;
+        let run = || {
+            let seen = Arc::new(AtomicUsize::new(0));
+            let count = seen.clone();
+            let upstream = Upstream::start(move |visit| {
+                let mut server = Http2::accept(visit.socket, &[])?;
+                while let Some((stream, _)) = server.request()? {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    server.send(&[Frame::new(kind::RST_STREAM, 0, stream, reason.to_be_bytes())])?;
+                }
+                Ok(())
+            })?;
+            let routes = vec![route("/", "up", retry(condition, ""))];
+            let http2 = json!({"protocol": "http2"});
+            let served = Served::start(routed(routes), vec![cluster("up", &[upstream.port], http2)])?;
+            let (answer, _) = ask(served.port, &get("/"))?;
+            equal("status", answer.status(), 503)?;
+            equal("log", served.logged()?.as_str(), *log)?;
+            equal("attempts", seen.load(Ordering::SeqCst), *attempts)
+        };
+        run().map_err(|fault| (format!("{condition:?} {reason}"), fault))
+    })
 }
 
 const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\nno";

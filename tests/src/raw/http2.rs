@@ -395,6 +395,11 @@ impl Http2 {
         }
     }
 
+    /// Streams that have begun, and have not been taken as requests.
+    pub fn open(&self) -> usize {
+        self.streams.len()
+    }
+
     /// What has come of a stream so far.
     pub fn so_far(&self, stream: u32) -> Answer {
         self.streams.get(&stream).cloned().unwrap_or_default()

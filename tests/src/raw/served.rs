@@ -37,14 +37,21 @@ impl Served {
     /// # Errors
     /// When it does not start.
     pub fn start_with(manager: Value, clusters: Vec<Value>, more: Value) -> Result<Self, String> {
+        Self::start_as(manager, clusters, more, Options::default())
+    }
+
+    /// Starts one with options; its compiled modules are kept with those of other tests.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_as(manager: Value, clusters: Vec<Value>, more: Value, options: Options) -> Result<Self, String> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let folder = tools::target_directory().join("data-path");
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let name = format!("{}-{}.log", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let log = folder.join(name);
         let snapshot = Self::snapshot(&manager, &clusters, &more, &log)?;
-        let options =
-            Options { module_cache: Some(tools::target_directory().join("modules-compiled")), ..Options::default() };
+        let options = Options { module_cache: Some(tools::target_directory().join("modules-compiled")), ..options };
         let proxy = Proxy::start(snapshot, options).map_err(|faults| faults.to_string())?;
         let port = proxy.address("in").ok_or("no listener")?.port();
         Ok(Self { proxy, port, log, lines: AtomicUsize::new(0) })

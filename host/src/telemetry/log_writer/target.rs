@@ -1,11 +1,13 @@
 //! What a log is written to.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Stderr, Stdout};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// What a pipe surely takes when it says that it takes something (POSIX `PIPE_BUF` on Linux).
 const PIPE: usize = 4096;
@@ -13,9 +15,28 @@ const PIPE: usize = 4096;
 /// Bytes that are given to a file at a time.
 const FILE: usize = 64 << 10;
 
+static STDOUT: LazyLock<Stdout> = LazyLock::new(io::stdout);
+static STDERR: LazyLock<Stderr> = LazyLock::new(io::stderr);
+
+/// What is written to. Standard output and error as they are: a thread that logs for the first time because there are
+/// no file descriptors left must not need another.
+enum Sink {
+    File(File),
+    Standard(BorrowedFd<'static>),
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::File(file) => file.as_fd(),
+            Self::Standard(standard) => *standard,
+        }
+    }
+}
+
 /// An open log.
 pub(super) struct Target {
-    file: File,
+    sink: Sink,
     /// Writing to it never waits for a reader.
     regular: bool,
     /// It has a name under which it can be opened anew.
@@ -26,23 +47,24 @@ impl Target {
     /// Opens a log to append to.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         // Not by name: a socket, which these may be, cannot be opened by name.
-        let (file, named) = match path.to_str() {
-            Some("/dev/stdout") => (io::stdout().as_fd().try_clone_to_owned()?.into(), false),
-            Some("/dev/stderr") => (io::stderr().as_fd().try_clone_to_owned()?.into(), false),
+        let (sink, named) = match path.to_str() {
+            Some("/dev/stdout") => (Sink::Standard(STDOUT.as_fd()), false),
+            Some("/dev/stderr") => (Sink::Standard(STDERR.as_fd()), false),
             // A pipe without a reader is an error, rather than a wait for one.
             _ => {
                 let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-                (OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?, true)
+                let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?;
+                (Sink::File(file), true)
             }
         };
-        let regular = file.metadata()?.is_file();
-        Ok(Self { file, regular, named })
+        let regular = FileType::from_raw_mode(fstat(&sink)?.st_mode).is_file();
+        Ok(Self { sink, regular, named })
     }
 
     /// As standard output is: shared, and not to be changed.
     #[cfg(test)]
     pub(super) fn of_shared(file: File) -> Self {
-        Self { file, regular: false, named: false }
+        Self { sink: Sink::File(file), regular: false, named: false }
     }
 
     /// Opens it anew if it has a name; whether that could be done.
@@ -60,9 +82,9 @@ impl Target {
         if bytes.is_empty() || !self.is_ready()? {
             return Ok(0);
         }
-        match self.file.write(bytes) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
-            written => written,
+        match rustix::io::write(&self.sink, bytes) {
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(0),
+            written => written.map_err(io::Error::from),
         }
     }
 
@@ -72,7 +94,7 @@ impl Target {
         if self.regular {
             return Ok(true);
         }
-        let mut asked = [PollFd::new(&self.file, PollFlags::OUT)];
+        let mut asked = [PollFd::new(&self.sink, PollFlags::OUT)];
         match poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
             Ok(ready) => Ok(ready > 0),
             Err(rustix::io::Errno::INTR) => Ok(false),
