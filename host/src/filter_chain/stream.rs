@@ -5,7 +5,7 @@ use crate::filter_chain::local_reply::{HostReply, to_events};
 use crate::wasm::{Access, BodyBuffer, Direction, FailStrategy, Guest, LocalReply, Plugin, Stream, Trapped};
 use bytes::Bytes;
 use http_match::HeaderList;
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -27,6 +27,9 @@ pub enum Event {
     /// The trailers: the end.
     Trailers,
 }
+
+/// What waits to be taken: at most the three kinds, unless a body is on its way.
+type Events = SmallVec<[Event; 3]>;
 
 /// What has been decided about a stream, beside going on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -64,7 +67,7 @@ pub struct FilteredStream {
     chain: Rc<FilterChain>,
     stream: Rc<Stream>,
     filters: Vec<Filter>,
-    out: [VecDeque<Event>; 2],
+    out: [Events; 2],
     fate: Fate,
     /// Slots up to this one have seen the request.
     reached: Option<usize>,
@@ -103,7 +106,7 @@ impl FilteredStream {
             chain,
             stream,
             filters,
-            out: [VecDeque::new(), VecDeque::new()],
+            out: Default::default(),
             fate: Fate::Open,
             reached: None,
             response_started: false,
@@ -146,13 +149,13 @@ impl FilteredStream {
     pub fn next(&mut self, direction: Direction) -> Option<Event> {
         let edits = self.chain.edits_bodies;
         let out = self.out.get_mut(direction as usize)?;
-        if edits && out.len() == 1 && out.front() == Some(&Event::Headers { end: false }) {
+        if edits && out.len() == 1 && out.first() == Some(&Event::Headers { end: false }) {
             // The first part of the body may change what the headers say of its length.
             if waits_for_body(&mut self.stream.state.borrow_mut(), direction) {
                 return None;
             }
         }
-        let event = out.pop_front()?;
+        let event = (!out.is_empty()).then(|| out.remove(0))?;
         if event == (Event::Headers { end: false }) && self.body_edited.get(direction as usize) == Some(&true) {
             self.stream.state.borrow_mut().headers(direction).retain(|name, _| name != b"content-length");
         }
@@ -164,7 +167,7 @@ impl FilteredStream {
 
     /// Whether more of a body is welcome: not while a filter holds as much as it may.
     pub fn wants(&self, direction: Direction) -> bool {
-        let waiting = self.out.get(direction as usize).map_or(0, VecDeque::len);
+        let waiting = self.out.get(direction as usize).map_or(0, Events::len);
         waiting < 8 && self.held_bytes.get(direction as usize).is_some_and(|held| *held < self.buffer_limit())
     }
 
@@ -570,7 +573,7 @@ impl FilteredStream {
             }
         }
         self.replies += 1;
-        self.out = [VecDeque::new(), VecDeque::new()];
+        self.out = Default::default();
         (self.held_bytes, self.body_edited) = Default::default();
         for filter in &mut self.filters {
             filter.flows = [Flow::default(), Flow::default()];
@@ -729,7 +732,7 @@ impl FilteredStream {
             return;
         }
         if let Some(out) = self.out.get_mut(direction as usize) {
-            out.push_back(event);
+            out.push(event);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Idle streams and connections: one coarse sweep finds them all, instead of a timer for each.
 
 use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,19 +16,26 @@ pub(crate) fn sweep_every(shortest: Option<Duration>) -> Duration {
 }
 
 /// Everything that is watched on a worker.
-pub(crate) struct Watches {
+pub(crate) struct Watches(Rc<All>);
+
+struct All {
     /// As of the last sweep: coarse, but for nothing.
-    now: Rc<Cell<Instant>>,
-    watched: RefCell<Vec<Weak<Watched>>>,
+    now: Cell<Instant>,
+    watched: RefCell<Vec<Rc<Watched>>>,
+    /// Those of them that nobody uses: streams come and go too fast for each to have new memory.
+    free: RefCell<Vec<Rc<Watched>>>,
 }
 
 /// Something that must not be silent for too long.
-pub(crate) struct Watch(Rc<Watched>);
+pub(crate) struct Watch {
+    watched: Rc<Watched>,
+    of: Rc<All>,
+}
 
+#[derive(Default)]
 struct Watched {
-    now: Rc<Cell<Instant>>,
     /// Or up to one sweep later.
-    heard: Cell<Instant>,
+    heard: Cell<Option<Instant>>,
     limit: Cell<Option<Duration>>,
     expired: Cell<bool>,
     waker: Cell<Option<Waker>>,
@@ -36,60 +43,74 @@ struct Watched {
 
 impl Default for Watches {
     fn default() -> Self {
-        Self { now: Rc::new(Cell::new(Instant::now())), watched: RefCell::default() }
+        let (watched, free) = Default::default();
+        Self(Rc::new(All { now: Cell::new(Instant::now()), watched, free }))
     }
 }
 
 impl Watches {
     pub(crate) fn watch(&self) -> Watch {
-        let watched = Rc::new(Watched {
-            now: self.now.clone(),
-            heard: Cell::new(self.now.get()),
-            limit: Cell::new(None),
-            expired: Cell::new(false),
-            waker: Cell::new(None),
+        let free = self.0.free.borrow_mut().pop();
+        let watched = free.unwrap_or_else(|| {
+            let new = Rc::<Watched>::default();
+            self.0.watched.borrow_mut().push(new.clone());
+            new
         });
-        self.watched.borrow_mut().push(Rc::downgrade(&watched));
-        Watch(watched)
+        Watch { watched, of: self.0.clone() }
     }
 
     pub(crate) fn sweep(&self, now: Instant) {
-        let passed = now.saturating_duration_since(self.now.replace(now));
-        self.watched.borrow_mut().retain(|watched| {
-            let Some(watched) = watched.upgrade() else { return false };
-            let silent = now.saturating_duration_since(watched.heard.get());
+        let passed = now.saturating_duration_since(self.0.now.replace(now));
+        let (mut watched, mut free) = (self.0.watched.borrow_mut(), self.0.free.borrow_mut());
+        let used = watched.len() - free.len();
+        free.truncate(used);
+        let mut silent_ones = Vec::new();
+        watched.retain(|watched| {
+            if Rc::strong_count(watched) == 1 {
+                return false;
+            }
+            let silent = watched.heard.get().map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
             if watched.limit.get().is_some_and(|limit| silent >= limit + passed) && !watched.expired.replace(true) {
                 watched.limit.set(None);
-                if let Some(waker) = watched.waker.take() {
-                    waker.wake();
-                }
+                silent_ones.extend(watched.waker.take());
             }
             true
         });
+        drop((watched, free));
+        silent_ones.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Watch {
     /// Sets how long it may be silent, from now on. `None`: for ever.
     pub(crate) fn arm(&self, limit: Option<Duration>) {
-        self.0.limit.set(limit);
-        self.0.expired.set(false);
+        self.watched.limit.set(limit);
+        self.watched.expired.set(false);
         self.heard();
     }
 
     /// Something has happened.
     pub(crate) fn heard(&self) {
-        self.0.heard.set(self.0.now.get());
+        self.watched.heard.set(Some(self.of.now.get()));
     }
 
     /// Whether it has been silent for too long, which is said once. Otherwise the task is woken when it has.
     pub(crate) fn expired(&self, waker: &Waker) -> bool {
-        if self.0.expired.replace(false) {
+        if self.watched.expired.replace(false) {
             return true;
         }
-        let kept = self.0.waker.take().filter(|kept| kept.will_wake(waker));
-        self.0.waker.set(Some(kept.unwrap_or_else(|| waker.clone())));
+        let kept = self.watched.waker.take().filter(|kept| kept.will_wake(waker));
+        self.watched.waker.set(Some(kept.unwrap_or_else(|| waker.clone())));
         false
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.watched.limit.set(None);
+        self.watched.expired.set(false);
+        self.watched.waker.set(None);
+        self.of.free.borrow_mut().push(self.watched.clone());
     }
 }
 
@@ -112,7 +133,7 @@ mod tests {
     #[test]
     fn silence_is_said_once() {
         let (watches, woken) = (Watches::default(), Arc::new(Woken::default()));
-        let now = Cell::new(watches.now.get());
+        let now = Cell::new(watches.0.now.get());
         let sweep = || {
             now.set(now.get() + Duration::from_millis(500));
             watches.sweep(now.get());
@@ -136,10 +157,17 @@ mod tests {
     #[test]
     fn what_is_gone_is_not_kept() {
         let watches = Watches::default();
-        drop(watches.watch());
         let _kept = watches.watch();
+        drop([watches.watch(), watches.watch(), watches.watch()]);
         watches.sweep(Instant::now());
-        assert_eq!(watches.watched.borrow().len(), 1);
+        assert_eq!(watches.0.watched.borrow().len(), 2, "one is kept for the next");
+        let next = watches.watch();
+        next.arm(Some(Duration::ZERO));
+        assert_eq!(watches.0.watched.borrow().len(), 2);
+        drop(next);
+        let again = watches.watch();
+        watches.sweep(Instant::now());
+        assert!(!again.expired(Waker::noop()), "what was before it does not matter");
     }
 
     #[test]
