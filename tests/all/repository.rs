@@ -148,7 +148,21 @@ const IMPORTS: [(&str, &[&str]); 9] = [
     ("sdk-shims/native-shim", &["filter-api", "http-match", "plugin-config"]),
     ("filters", &["filter-api", "http-match", "plugin-config", "proxy-wasm-shim"]),
     ("config/istio-api", &["http-match", "plugin-config"]),
-    ("config/compiler", &[]),
+    (
+        "config/compiler",
+        &[
+            "authz",
+            "cors",
+            "fault-injection",
+            "filter-api",
+            "header-rules",
+            "http-match",
+            "istio-api",
+            "mirroring",
+            "plugin-config",
+            "weighted-shifting",
+        ],
+    ),
     ("host", &["compiler", "http-match", "istio-api"]),
 ];
 

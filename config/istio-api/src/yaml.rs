@@ -364,6 +364,7 @@ impl<'t> Seen<'t> {
     const FEW: usize = 16;
 
     /// Whether a key is none of those of the entries.
+    #[expect(clippy::ptr_arg, reason = "a key that is borrowed from the text stays so")]
     fn is_new(&mut self, key: &Cow<'t, str>, entries: &[Entry<'t>]) -> bool {
         if entries.len() < Self::FEW {
             return entries.iter().all(|entry| entry.key != *key);

@@ -185,9 +185,11 @@ mod tests {
         snapshot.clusters.iter().flat_map(|cluster| &cluster.endpoints).map(|one| one.address.to_string()).collect()
     }
 
+    type Answers = Mutex<HashMap<String, Vec<IpAddr>>>;
+
     /// A resolver whose answers are those of the map; a name without one fails.
-    fn resolver() -> (Resolver, Arc<Mutex<HashMap<String, Vec<IpAddr>>>>) {
-        let answers: Arc<Mutex<HashMap<String, Vec<IpAddr>>>> = Arc::default();
+    fn resolver() -> (Resolver, Arc<Answers>) {
+        let answers = Arc::<Answers>::default();
         let own = answers.clone();
         let lookup: Lookup = Arc::new(move |name: &str| {
             own.lock().unwrap().get(name).cloned().ok_or_else(|| io::Error::other("no such name"))
@@ -195,7 +197,7 @@ mod tests {
         (Resolver::new(Some(lookup)), answers)
     }
 
-    fn answer(answers: &Mutex<HashMap<String, Vec<IpAddr>>>, name: &str, addresses: &[&str]) {
+    fn answer(answers: &Answers, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
         answers.lock().unwrap().insert(name.to_owned(), addresses);
     }

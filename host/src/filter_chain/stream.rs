@@ -173,7 +173,7 @@ impl FilteredStream {
 
     /// Whether everything that has passed the filters has been taken.
     pub fn is_drained(&self, direction: Direction) -> bool {
-        self.out.get(direction as usize).is_none_or(VecDeque::is_empty)
+        self.out.get(direction as usize).is_none_or(|out| out.is_empty())
     }
 
     /// Whether a filter holds the stream.
