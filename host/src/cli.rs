@@ -25,6 +25,8 @@ pub(crate) enum Verb {
     ///
     /// Exits with 0 when there is nothing to say, 79 when there are warnings, 65 when something is refused.
     Check(CheckArguments),
+    /// Says what becomes of one request, and why: routes, faults, destinations, policies, each with its line.
+    Explain(Box<ExplainArguments>),
     /// Opens a bookshop on the loopback network: services, a sidecar for each, a gateway; says what to try.
     Demo(DemoArguments),
 }
@@ -143,6 +145,41 @@ pub(crate) struct CheckArguments {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) color: ColorArguments,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  outrigger explain GET http://reviews:9080/api -f mesh/ --from shop/cart -H 'end-user: jason'"
+)]
+pub(crate) struct ExplainArguments {
+    /// GET, POST …
+    pub(crate) method: String,
+    /// As the application asks for it: http://reviews:9080/path
+    pub(crate) url: String,
+    /// A file, a folder (every *.yaml, *.yml and *.json in it and below), or - for standard input; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Who asks: a WorkloadEntry.
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pub(crate) from: String,
+    /// A header; may be repeated.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// The address that the server sees; that of the asking workload otherwise.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) source_ip: Option<IpAddr>,
+    /// The namespace of resources that name none, and of --from.
+    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = crate::check::parse_namespace)]
+    pub(crate) namespace: DnsLabel,
+    /// How it is written.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
+    let name = http_match::header_name(name.trim()).ok_or("not the name of a header")?;
+    Ok((name.into(), value.trim().to_owned()))
 }
 
 /// How findings are written.

@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod demo;
+mod explain;
 mod run;
 
 use clap::Parser;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     match arguments.verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

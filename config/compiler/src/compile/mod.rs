@@ -2,18 +2,19 @@
 //! for each way that traffic goes.
 
 mod authentication;
-mod authorization_policy;
+pub(crate) mod authorization_policy;
 mod destination_rule;
 mod filters;
 mod gateway;
 mod inbound;
 mod origin;
-mod outbound;
+pub(crate) mod outbound;
 mod server_tls;
 mod sidecar;
 mod virtual_service;
 mod wasm_plugin;
 
+pub(crate) use filters::FilterConfigs;
 pub use origin::{Origin, Origins};
 
 use crate::mesh::{Mesh, Workload};

@@ -44,21 +44,11 @@ pub(crate) fn compile(
     origins: &mut Origins,
     report: &mut Report,
 ) -> serde_json::Result<Outbound> {
-    let mut configs = FilterConfigs::default();
     let scope = sidecar::of_workload(mesh, workload);
-    let visible = imported(mesh, workload, scope);
-    let visible: Vec<&Service> = visible.iter().map(Cow::as_ref).collect();
-    let gateways = mesh_gateways();
-    let routes = RouteCompiler { mesh, client: workload, gateways: &gateways, configs: &mut configs, origins, report };
-    let virtual_hosts = VirtualHosts::compile(&visible, routes);
-    configs.header_rules.virtual_hosts = virtual_hosts;
+    let imported = imported(mesh, workload, scope);
+    let visible: Vec<&Service> = imported.iter().map(Cow::as_ref).collect();
+    let mut configs = configs(mesh, workload, &visible, scope, origins, report);
     configs.header_rules.explicit_ports = vec![address.port()];
-    configs.header_rules.unknown_authority = Some(match allows_any(mesh, scope) {
-        true => {
-            UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Forward, cluster: Some(PASSTHROUGH.to_owned()) }
-        }
-        false => UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Reject, cluster: None },
-    });
     let destination = Destination::ClusterHeader { name: CLUSTER_HEADER.to_owned(), default: None };
     let http = HttpConnectionManager {
         plugins: configs.plugins(user.of(Mode::Client, None))?,
@@ -112,6 +102,43 @@ fn imported<'m>(
         }
     }
     imported
+}
+
+/// How requests are routed: what the filters have, and what that was made of.
+pub(crate) struct Routes {
+    pub(crate) configs: FilterConfigs,
+    pub(crate) origins: Origins,
+}
+
+/// How the requests of a workload are routed, for whoever explains it.
+pub(crate) fn routes(mesh: &Mesh<'_>, workload: &Workload) -> Routes {
+    let scope = sidecar::of_workload(mesh, workload);
+    let imported = imported(mesh, workload, scope);
+    let visible: Vec<&Service> = imported.iter().map(Cow::as_ref).collect();
+    let mut origins = Origins::default();
+    let configs = configs(mesh, workload, &visible, scope, &mut origins, &mut Report::default());
+    Routes { configs, origins }
+}
+
+fn configs(
+    mesh: &Mesh<'_>,
+    workload: &Workload,
+    visible: &[&Service],
+    scope: Option<&Resource<Sidecar>>,
+    origins: &mut Origins,
+    report: &mut Report,
+) -> FilterConfigs {
+    let mut configs = FilterConfigs::default();
+    let gateways = mesh_gateways();
+    let routes = RouteCompiler { mesh, client: workload, gateways: &gateways, configs: &mut configs, origins, report };
+    configs.header_rules.virtual_hosts = VirtualHosts::compile(visible, routes);
+    configs.header_rules.unknown_authority = Some(match allows_any(mesh, scope) {
+        true => {
+            UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Forward, cluster: Some(PASSTHROUGH.to_owned()) }
+        }
+        false => UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Reject, cluster: None },
+    });
+    configs
 }
 
 /// Ports of services that speak no HTTP. What is redirected to such a port is forwarded as it comes; of several services

@@ -15,6 +15,7 @@ pub use workload::Workload;
 
 use destination_rules::DestinationRules;
 use istio_api::kubernetes::Secret;
+use istio_api::scalar::Labels;
 use istio_api::{Resource, Resources};
 use registry::Registry;
 use settings::MeshSettings;
@@ -46,6 +47,13 @@ impl<'r> Mesh<'r> {
     /// Every workload that a WorkloadEntry describes, in the order of the files.
     pub fn workloads(&self) -> Vec<Workload> {
         self.resources.workload_entries.iter().map(Workload::of_entry).collect()
+    }
+
+    /// Labels of a subset of a service, as a client has it; `None` for the service as a whole.
+    pub(crate) fn subset_labels(&self, client: &Workload, service: &Service, name: &str) -> Option<Labels> {
+        let rules = self.destination_rules.of(service, client, &self.settings.root_namespace);
+        let subset = rules.subsets().into_iter().find(|subset| subset.value.name.as_str() == name);
+        subset.map(|subset| subset.value.labels.clone())
     }
 
     /// A Secret of a namespace.
