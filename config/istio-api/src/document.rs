@@ -2,7 +2,8 @@
 
 use crate::resource::Shape;
 use crate::source::{File, Place, Source};
-use crate::yaml::{self, Defect, Document, Mark, Tree, Value};
+use crate::tree::{Mark, Tree, Value};
+use crate::yaml::{self, Defect, Document};
 use crate::{Fault, Faults, Kind, MeshConfig, Metadata, Options, Resource, ResourceName, Resources, Skipped};
 use plugin_config::{At, Node, Quoted, read};
 use std::collections::HashMap;
