@@ -2,9 +2,12 @@
 
 use crate::resource::Shape;
 use crate::source::{File, Place, Source};
-use crate::yaml::{self, Defect, Document, Mark, Tree, Value};
+use crate::tree::{Mark, Tree, Value};
+use crate::yaml::{self, Defect, Document};
 use crate::{Fault, Faults, Kind, MeshConfig, Metadata, Options, Resource, ResourceName, Resources, Skipped};
 use plugin_config::{At, Node, Quoted, read};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// Reads files one after the other.
@@ -12,6 +15,8 @@ pub(crate) struct Reader<'o> {
     pub(crate) options: &'o Options,
     pub(crate) resources: Resources,
     pub(crate) faults: Faults,
+    /// Where the resources are that were read, by kind, namespace and name.
+    pub(crate) known: HashMap<(&'static str, String, String), Source>,
 }
 
 /// One resource, before its kind is known.
@@ -96,6 +101,7 @@ impl Reader<'_> {
             namespace: written("namespace").unwrap_or(metadata.namespace()).to_owned(),
             name: written("name").unwrap_or_default().to_owned(),
         };
+        self.refuse_second::<K>(body, &name, &mut at);
         let read = at.is_good() && body.defects.is_empty();
         self.check(body, &name, &metadata, &spec, at);
         read.then(|| Resource { metadata, spec, source: body.source.clone() })
@@ -116,6 +122,23 @@ impl Reader<'_> {
         };
         self.defects(body.file, Some(name), body.defects.iter().map(shown));
         self.faults(&body.source, Some(name), at);
+    }
+
+    /// Kubernetes keeps the last resource of a name, and here there would be two: it cannot be known which is meant.
+    fn refuse_second<K: Kind>(&mut self, body: &Body<'_, '_>, name: &ResourceName, at: &mut At) {
+        if at.is_unread("metadata") || name.name.is_empty() {
+            return;
+        }
+        let key = (K::KIND, name.namespace.clone(), name.name.clone());
+        match self.known.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(body.source.clone());
+            }
+            Entry::Occupied(entry) => {
+                let reason = format!("another {} of this name is at {}", K::KIND, entry.get().place("metadata.name"));
+                at.field("metadata", |at| at.field("name", |at| at.refuse(Quoted(&name.name), reason)));
+            }
+        }
     }
 
     fn metadata<K: Kind>(&self, body: &Body<'_, '_>, at: &mut At) -> Metadata {

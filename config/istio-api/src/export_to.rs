@@ -2,7 +2,7 @@
 
 use crate::Metadata;
 use crate::scalar::DnsLabel;
-use plugin_config::{At, FromNode, Node, Quoted, ReadNode, read};
+use plugin_config::{At, Faults, FromNode, Node, Quoted, ReadNode, read};
 use std::collections::BTreeSet;
 
 /// Namespaces that see a resource.
@@ -25,6 +25,17 @@ pub enum ExportTo {
 }
 
 impl ExportTo {
+    /// What a Service's annotation `networking.istio.io/exportTo` says: names, separated by commas.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of_annotation(text: &str) -> Result<Self, Faults> {
+        let names = text.split(',').map(|name| Node::String(name.trim().into()));
+        let mut at = At::root();
+        let read = read(&Node::List(names.collect()), &mut at);
+        if at.is_good() { Ok(read) } else { Err(at.into_faults()) }
+    }
+
     /// Checks what a resource says in its field `exportTo`; only a ServiceEntry may say `~`.
     pub(crate) fn check(&self, metadata: &Metadata, none_allowed: bool, at: &mut At) {
         let reason = match self {

@@ -1,6 +1,6 @@
 //! Field paths as faults write them, and what they lead to: `spec.http[2].headers["x.y"].set`.
 
-use crate::yaml::{Mark, Tree, Value};
+use crate::tree::{Mark, Tree, Value};
 
 /// One step of a path.
 #[derive(Debug, PartialEq, Eq)]

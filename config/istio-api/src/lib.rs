@@ -36,6 +36,7 @@ mod resources;
 mod scalar_text;
 mod selector;
 mod source;
+mod tree;
 mod yaml;
 
 pub use authorization_policy::AuthorizationPolicy;

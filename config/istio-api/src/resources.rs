@@ -8,6 +8,7 @@ use crate::{
     Resource, ResourceName, Secret, Service, ServiceAccount, ServiceEntry, Sidecar, Source, StatefulSet, Telemetry,
     TrafficExtension, VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
 };
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -182,7 +183,7 @@ pub fn read_files(files: &[Arc<File>], options: &Options) -> Result<Resources, F
 
 fn read_all(files: &[Arc<File>], faults: Vec<Fault>, options: &Options) -> Result<Resources, Faults> {
     let faults = Faults { faults, ..Faults::default() };
-    let mut reader = Reader { options, resources: Resources::default(), faults };
+    let mut reader = Reader { options, resources: Resources::default(), faults, known: HashMap::new() };
     if let Some(file) = &options.mesh_config {
         reader.mesh_config(&file.text, Metadata::default(), Source::whole(file));
     }

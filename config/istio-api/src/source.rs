@@ -1,7 +1,8 @@
 //! Where a resource was read: its file, and the place of each of its fields.
 
 use crate::field_path;
-use crate::yaml::{self, Document, Mark, Tree};
+use crate::tree::{Mark, Tree};
+use crate::yaml::{self, Document};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;

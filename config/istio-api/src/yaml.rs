@@ -5,102 +5,17 @@
 //! deserialiser hands on.
 
 use crate::scalar_text::{Scalar, resolve};
+use crate::tree::{Entry, Mark, Tree, Value};
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
-use plugin_config::{Node, Number, Quoted};
+use plugin_config::Quoted;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
 /// How deep a document may nest.
 const DEEPEST: u32 = 100;
 
 /// How many values the aliases of one file may stand for together: a few lines of them can say a billion.
 const ALIASED: usize = 100_000;
-
-/// Where something stands in a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mark {
-    /// From one on.
-    pub(crate) line: usize,
-    /// In characters, from one on.
-    pub(crate) column: usize,
-    /// In bytes.
-    start: usize,
-    end: usize,
-}
-
-impl Mark {
-    fn new(span: &Span) -> Self {
-        let start = span.start.byte_offset().unwrap_or_default();
-        let end = span.end.byte_offset().unwrap_or_default();
-        Self { line: span.start.line(), column: span.start.col() + 1, start, end: end.max(start) }
-    }
-
-    /// The bytes.
-    pub(crate) fn bytes(&self) -> Range<usize> {
-        self.start..self.end
-    }
-}
-
-/// One value of a document.
-#[derive(Clone, Debug)]
-pub(crate) struct Tree<'t> {
-    pub(crate) value: Value<'t>,
-    /// Of a list or an object, where its first item stands.
-    pub(crate) mark: Mark,
-}
-
-/// What a value is.
-#[derive(Clone, Debug)]
-pub(crate) enum Value<'t> {
-    Null,
-    Bool(bool),
-    /// As JSON writes it.
-    Number(Cow<'t, str>),
-    Text(Cow<'t, str>),
-    List(Vec<Tree<'t>>),
-    Object(Vec<Entry<'t>>),
-}
-
-/// One entry of an object.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry<'t> {
-    pub(crate) key: Cow<'t, str>,
-    pub(crate) mark: Mark,
-    pub(crate) value: Tree<'t>,
-}
-
-impl Tree<'_> {
-    /// As plugin-config's readers take it.
-    pub(crate) fn node(&self) -> Node<'_> {
-        match &self.value {
-            Value::Null => Node::Null,
-            Value::Bool(value) => Node::Bool(*value),
-            Value::Number(text) => Node::Number(Number::new(text)),
-            Value::Text(text) => Node::String(Cow::Borrowed(text)),
-            Value::List(items) => Node::List(items.iter().map(Tree::node).collect()),
-            Value::Object(entries) => Node::Object(
-                entries.iter().map(|entry| (Cow::Borrowed(entry.key.as_ref()), entry.value.node())).collect(),
-            ),
-        }
-    }
-
-    /// What an object has under a key.
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        match &self.value {
-            Value::Object(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
-            _ => None,
-        }
-    }
-
-    /// The text, when it is one.
-    pub(crate) fn text(&self) -> Option<&str> {
-        match &self.value {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
 
 /// One document of a text.
 #[derive(Debug)]
@@ -246,7 +161,7 @@ impl<'t> Reader<'t> {
     }
 
     /// `<<`: entries of another object, where there is none of the same key.
-    fn merge(&mut self, entries: &mut Vec<Entry<'t>>, seen: &mut Seen<'t>, mark: Mark, value: Tree<'t>) {
+    fn merge(&mut self, entries: &mut Vec<Entry<'t>>, seen: &mut Seen, mark: Mark, value: Tree<'t>) {
         let objects = match value.value {
             Value::List(items) => items,
             _ => vec![value],
@@ -358,21 +273,20 @@ impl<'t> Reader<'t> {
 
 /// The keys of an object that is being read; a table once there are many.
 #[derive(Default)]
-struct Seen<'t>(HashSet<Cow<'t, str>>);
+struct Seen(HashSet<Box<str>>);
 
-impl<'t> Seen<'t> {
+impl Seen {
     const FEW: usize = 16;
 
     /// Whether a key is none of those of the entries.
-    #[expect(clippy::ptr_arg, reason = "a key that is borrowed from the text stays so")]
-    fn is_new(&mut self, key: &Cow<'t, str>, entries: &[Entry<'t>]) -> bool {
+    fn is_new(&mut self, key: &str, entries: &[Entry<'_>]) -> bool {
         if entries.len() < Self::FEW {
-            return entries.iter().all(|entry| entry.key != *key);
+            return entries.iter().all(|entry| entry.key != key);
         }
         if self.0.is_empty() {
-            self.0.extend(entries.iter().map(|entry| entry.key.clone()));
+            self.0.extend(entries.iter().map(|entry| entry.key.as_ref().into()));
         }
-        self.0.insert(key.clone())
+        self.0.insert(key.into())
     }
 }
 

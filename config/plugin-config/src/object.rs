@@ -47,6 +47,8 @@ pub fn read_known(object: &mut dyn Object, node: &Node<'_>, at: &mut At) {
 /// What becomes of a field that is not known.
 type Unknown = fn(&str, &Node<'_>, &[Field<'_>], &mut At);
 
+// Inlined, so that a module, where nothing calls `read_known`, has no call by pointer.
+#[inline(always)]
 fn read_fields_or(fields: &mut [Field<'_>], node: &Node<'_>, at: &mut At, unknown: Unknown) {
     let Node::Object(entries) = node else {
         at.refuse(node, "expected an object");

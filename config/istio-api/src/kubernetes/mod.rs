@@ -12,7 +12,7 @@ pub use endpoints::{
     EndpointAddress, EndpointConditions, EndpointPort, EndpointSlice, EndpointSubset, Endpoints, SliceEndpoint,
     TargetRef,
 };
-pub use service::{IntOrString, Service, ServicePort, ServiceType};
+pub use service::{EXPORT_TO, IntOrString, Service, ServicePort, ServiceType};
 pub use workload::{
     Container, ContainerPort, Deployment, Pod, PodCondition, PodIp, PodSpec, PodStatus, PodTemplate,
     PodTemplateMetadata, StatefulSet,

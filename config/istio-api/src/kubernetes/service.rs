@@ -1,8 +1,8 @@
 //! Service: a name, addresses, ports, and the pods behind them.
 
-use crate::Metadata;
 use crate::resource::Kind;
 use crate::scalar::{Labels, Optional, Port};
+use crate::{ExportTo, Metadata};
 use plugin_config::{At, FromNode, Node, ReadNode, read};
 use std::net::IpAddr;
 
@@ -112,12 +112,15 @@ impl Service {
     }
 }
 
+/// Who sees a Service.
+pub const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
 impl Kind for Service {
     const KIND: &'static str = "Service";
     const GROUP: &'static str = "";
     const VERSIONS: &'static [&'static str] = &["v1"];
 
-    fn validate(&self, _: &Metadata, at: &mut At) {
+    fn validate(&self, metadata: &Metadata, at: &mut At) {
         let ips = [("clusterIPs", self.cluster_ips.as_slice()), ("externalIPs", self.external_ips.as_slice())];
         for (field, ips) in ips {
             at.field(field, |at| {
@@ -125,6 +128,12 @@ impl Kind for Service {
                     at.index(i, |at| check_ip(ip, at));
                 }
             });
+        }
+        if let Some(text) = metadata.annotation(EXPORT_TO)
+            && let Err(faults) = ExportTo::of_annotation(text)
+        {
+            let reason = format!("the annotation {EXPORT_TO}: {faults}");
+            at.refuse(plugin_config::Quoted(text), reason);
         }
         at.field("clusterIP", |at| self.cluster_ip.iter().for_each(|ip| check_ip(ip, at)));
     }

@@ -4,6 +4,7 @@ mod http;
 mod tcp;
 mod validate;
 mod validate_http;
+mod warn_http;
 
 pub use http::{
     Abort, CorsPolicy, Delay, Delegate, DerivePort, DirectResponse, Fault, HeaderOperations, Headers, HttpBody,

@@ -171,7 +171,7 @@ pub(super) fn warn(service: &VirtualService, at: &mut At) {
             }
         }
     });
-    at.field("http", |at| super::validate_http::warn(&service.http, at));
+    at.field("http", |at| super::warn_http::warn(&service.http, at));
     at.field("tls", |at| {
         for (i, route) in service.tls.iter().enumerate() {
             at.index(i, |at| {

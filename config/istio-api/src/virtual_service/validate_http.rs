@@ -1,13 +1,10 @@
 //! What the fields of an HTTP route say together.
 
 use super::validate::{Scope, check_destination, check_weights};
-use super::{
-    Abort, CorsPolicy, DirectResponse, Fault, Headers, HttpMatchRequest, HttpRoute, Redirect, Retries, Rewrite,
-};
+use super::{CorsPolicy, DirectResponse, Fault, Headers, HttpMatchRequest, HttpRoute, Redirect, Retries, Rewrite};
 use crate::scalar::is_base64;
 use http_match::{Place, Regex, StringMatch, StringMatcher, Substitution};
 use plugin_config::{At, Quoted};
-use std::collections::HashMap;
 
 /// Records every fault of a route.
 pub(super) fn check(route: &HttpRoute, scope: Scope, at: &mut At) {
@@ -37,7 +34,7 @@ pub(super) fn check(route: &HttpRoute, scope: Scope, at: &mut At) {
     optional("corsPolicy", &route.cors_policy, at, check_cors);
 }
 
-fn optional<T>(field: &'static str, value: &Option<T>, at: &mut At, check: impl FnOnce(&T, &mut At)) {
+pub(super) fn optional<T>(field: &'static str, value: &Option<T>, at: &mut At, check: impl FnOnce(&T, &mut At)) {
     if let Some(value) = value {
         at.field(field, |at| check(value, at));
     }
@@ -195,9 +192,8 @@ fn check_redirect(redirect: &Redirect, matches: Option<&[HttpMatchRequest]>, at:
     }
 }
 
-/// Largest body, and the largest that is not remarked on, in bytes.
+/// Largest body, in bytes.
 const LARGEST_BODY: usize = 1 << 20;
-const LARGE_BODY: usize = 100 << 10;
 
 fn check_direct_response(response: &DirectResponse, at: &mut At) {
     let Some(body) = &response.body else { return };
@@ -213,7 +209,7 @@ fn check_direct_response(response: &DirectResponse, at: &mut At) {
     });
 }
 
-fn body_size(response: &DirectResponse) -> usize {
+pub(super) fn body_size(response: &DirectResponse) -> usize {
     let Some(body) = &response.body else { return 0 };
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.trim_end_matches('=').len() / 4 * 3);
     body.string.as_ref().map_or(bytes, String::len)
@@ -356,84 +352,4 @@ fn check_cors(policy: &CorsPolicy, at: &mut At) {
     if let Some(age) = policy.max_age.filter(|age| age.0.subsec_nanos() != 0 || age.0.as_secs() == 0) {
         at.field("maxAge", |at| at.refuse(age, "expected whole seconds, at least 1s"));
     }
-}
-
-/// Records what is taken in a list of routes, but hardly what was meant.
-pub(super) fn warn(routes: &[HttpRoute], at: &mut At) {
-    let catch_all = routes.iter().position(is_catch_all);
-    let mut clauses: HashMap<String, usize> = HashMap::new();
-    for (i, route) in routes.iter().enumerate() {
-        at.index(i, |at| {
-            warn_route(route, at);
-            if let Some(place) = catch_all.filter(|place| *place < i) {
-                return at.refuse("", format!("is never reached: http[{place}] takes every request"));
-            }
-            at.field("match", |at| {
-                for (k, clause) in route.matches.iter().enumerate() {
-                    let place = *clauses.entry(condition(clause)).or_insert(i);
-                    if place < i {
-                        at.index(k, |at| at.refuse("", format!("is never reached: http[{place}] has the same match")));
-                    }
-                }
-            });
-        });
-    }
-}
-
-/// Whether a route takes every request that comes to it.
-fn is_catch_all(route: &HttpRoute) -> bool {
-    let clause = |clause: &HttpMatchRequest| {
-        let restricted = !clause.gateways.is_empty()
-            || !clause.source_labels.is_empty()
-            || clause.source_namespace.is_some()
-            || clause.request.port.is_some();
-        !restricted && clause.request.is_catch_all()
-    };
-    route.matches.is_empty() || route.matches.iter().any(clause)
-}
-
-/// What a clause asks of a request: the same for two that differ in name alone.
-fn condition(clause: &HttpMatchRequest) -> String {
-    let mut condition = clause.clone();
-    condition.request.name = None;
-    condition.stat_prefix = None.into();
-    serde_json::to_string(&condition).unwrap_or_default()
-}
-
-fn warn_route(route: &HttpRoute, at: &mut At) {
-    let deprecated = [("mirrorPercent", route.mirror_percent), ("mirror_percent", route.mirror_percent_snake)];
-    for (field, percent) in deprecated {
-        if let Some(percent) = percent {
-            at.field(field, |at| at.refuse(percent, "deprecated: write mirrorPercentage"));
-        }
-    }
-    optional("fault", &route.fault, at, warn_fault);
-    optional("corsPolicy", &route.cors_policy, at, |policy, at| {
-        if !policy.allow_origin.is_empty() {
-            at.field("allowOrigin", |at| at.refuse("", "deprecated: write allowOrigins"));
-        }
-    });
-    optional("directResponse", &route.direct_response, at, |response, at| {
-        if body_size(response) > LARGE_BODY {
-            at.field("body", |at| at.refuse(body_size(response), "a large body is held by every proxy"));
-        }
-    });
-}
-
-fn warn_fault(fault: &Fault, at: &mut At) {
-    const NEVER: &str = "without a percentage it never happens";
-    optional("delay", &fault.delay, at, |delay, at| {
-        match (delay.percentage, delay.percent) {
-            (None, None) => at.field("percentage", |at| at.refuse("nothing", NEVER)),
-            (_, Some(percent)) => at.field("percent", |at| at.refuse(percent, "deprecated: write percentage")),
-            _ => {}
-        };
-    });
-    optional("abort", &fault.abort, at, |abort: &Abort, at| {
-        if abort.http_status.is_none() && abort.grpc_status.is_none() {
-            at.refuse("", "has no effect without httpStatus or grpcStatus");
-        } else if abort.percentage.is_none() {
-            at.field("percentage", |at| at.refuse("nothing", NEVER));
-        }
-    });
 }

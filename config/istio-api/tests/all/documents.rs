@@ -131,6 +131,29 @@ fn metadata_is_checked() {
 }
 
 #[test]
+fn a_name_is_one_resource_s() {
+    let text = format!("{SERVICE}---\n{}---\n{SERVICE}", SERVICE.replace("a}", "a, namespace: b}"));
+    assert_eq!(
+        faults(&text),
+        ["Service default/a metadata.name: \"a\": another Service of this name is at f.yaml:3:18 (f.yaml:11:18)"]
+    );
+}
+
+#[test]
+fn a_service_says_who_sees_it_in_an_annotation() {
+    let annotated =
+        |text: &str| SERVICE.replace("a}", &format!("a, annotations: {{networking.istio.io/exportTo: {text:?}}}}}"));
+    assert_eq!(faults(&annotated("., shop")), [""; 0]);
+    assert_eq!(
+        faults(&annotated("*,shop")),
+        [
+            "Service default/a spec: \"*,shop\": the annotation networking.istio.io/exportTo: [0]: \"*\": cannot stand beside \
+          other namespaces (f.yaml:1:1)"
+        ]
+    );
+}
+
+#[test]
 fn beside_spec_there_is_only_status() {
     let text = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: a}\nspec: {address: 10.0.0.1}\nstatus: {x: y}\nhosts: []\n";
     assert_eq!(
