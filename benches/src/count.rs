@@ -45,7 +45,10 @@ pub fn system_calls(proxy: &Proxy, load: &mut Load, directory: &Path) -> io::Res
     const REQUESTS: usize = 5_000;
     let file = directory.join("strace.out");
     let mut strace = Command::new("strace");
-    strace.args(["-q", "-c", "-f", "-o"]).arg(&file).args(["-p", &proxy.process.id().to_string()]);
+    strace.args(["-q", "-c", "-f", "-o"]).arg(&file);
+    for pid in proxy.process.tree()? {
+        strace.args(["-p", &pid.to_string()]);
+    }
     let mut strace = strace.stderr(Stdio::null()).spawn()?;
     // It says nothing when it has come to all threads.
     thread::park_timeout(Duration::from_millis(300));

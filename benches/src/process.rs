@@ -32,11 +32,6 @@ impl Process {
         Ok(Self { child })
     }
 
-    /// The first process's number.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_some())
@@ -72,7 +67,10 @@ impl Process {
     }
 
     /// The process and all below it.
-    fn tree(&self) -> io::Result<Vec<u32>> {
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn tree(&self) -> io::Result<Vec<u32>> {
         let mut parents = Vec::new();
         for entry in fs::read_dir("/proc")?.flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());

@@ -62,10 +62,15 @@ fn wasm((number, plugin): (usize, &Plugin)) -> Value {
             },
             "configuration": {
                 "@type": "type.googleapis.com/google.protobuf.StringValue",
-                "value": plugin.configuration.to_string(),
+                "value": text(&plugin.configuration),
             },
         },
     }})
+}
+
+/// A configuration as a plugin gets it: a text as it is, anything else as JSON.
+fn text(configuration: &Value) -> String {
+    configuration.as_str().map_or_else(|| configuration.to_string(), str::to_owned)
 }
 
 fn transport_socket(surroundings: &Surroundings<'_>) -> Value {

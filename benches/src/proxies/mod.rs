@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 pub use outrigger::{binary, module_cache};
 
-/// How long a proxy may take to serve.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a proxy may take to serve: below callgrind it takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A proxy.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

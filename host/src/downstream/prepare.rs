@@ -12,7 +12,6 @@ use crate::worker::Worker;
 use compiler::snapshot::Direction;
 use http_match::HeaderList;
 use smallvec::SmallVec;
-use std::io::Write;
 use std::net::IpAddr;
 use std::rc::Rc;
 use uuid::Builder;
@@ -36,7 +35,6 @@ pub(crate) fn prepare(
     connection: &Rc<ConnectionProperties>,
 ) -> Result<Prepared, Refused> {
     strip_client_headers(headers)?;
-    headers.retain(|name, _| name != b"expect");
     join_request(headers);
     let secure = connection.tls_version.is_some();
     let authority_as_sent = spell_authority(headers, scheme_port(secure))?;
@@ -111,7 +109,7 @@ fn forwarded(
         // That of the client, whatever is spoken between proxies.
         (Some(named), Some(place)) => headers.replace_at(place, named),
         (Some(_), None) => {}
-        (None, _) => headers.set("x-forwarded-proto", scheme),
+        (None, _) => put(headers, b"x-forwarded-proto", scheme),
     }
     if edge {
         let mut list = SmallVec::<[u8; 128]>::new();
@@ -119,8 +117,8 @@ fn forwarded(
             list.extend_from_slice(value);
             list.push(b',');
         }
-        list.extend_from_slice(AddressText::of(connection.direct_peer.ip()).bytes());
-        headers.set("x-forwarded-for", &list);
+        append_address(&mut list, connection.direct_peer.ip());
+        put(headers, b"x-forwarded-for", &list);
     }
     match client {
         Some(ip) if ip != connection.source.ip() => {
@@ -132,25 +130,26 @@ fn forwarded(
     }
 }
 
-/// An address in words, without an allocation.
-struct AddressText {
-    /// As long as an IPv6 address can be.
-    text: [u8; 45],
-    length: usize,
+/// Makes a header say something; repeats have been joined.
+fn put(headers: &mut HeaderList, name: &[u8], value: &[u8]) {
+    match headers.position(name) {
+        Some(place) => headers.replace_at(place, value),
+        None => headers.append(name, value),
+    }
 }
 
-impl AddressText {
-    fn of(address: IpAddr) -> Self {
-        let mut text = [0; 45];
-        let mut rest = &mut text[..];
-        // There is room for every address.
-        let _ = write!(rest, "{address}");
-        let length = 45 - rest.len();
-        Self { text, length }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.text.get(..self.length).unwrap_or_default()
+/// Appends an address as text. IPv4 not by way of `fmt`, which takes a thousand instructions for it.
+fn append_address(text: &mut SmallVec<[u8; 128]>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    text.push(b'.');
+                }
+                text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(address) => text.extend_from_slice(address.to_string().as_bytes()),
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn split(raw: &[u8]) -> Option<(&[u8], Option<u16>)> {
             literal.parse::<Ipv6Addr>().ok()?;
             length + "[]".len()
         }
-        _ => raw.iter().position(|&byte| byte == b':').unwrap_or(raw.len()),
+        _ => memchr::memchr(b':', raw).unwrap_or(raw.len()),
     };
     let (host, rest) = raw.split_at_checked(end)?;
     if !host.starts_with(b"[") && !is_name(host) {
@@ -64,13 +64,35 @@ pub(crate) fn split(raw: &[u8]) -> Option<(&[u8], Option<u16>)> {
 /// A name of RFC 3986's `reg-name` without comma and percent-encoding, whose labels are not empty.
 fn is_name(host: &[u8]) -> bool {
     let name = host.strip_suffix(b".").unwrap_or(host);
-    let fits = |byte: &u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=')
+    let mut before = b'.';
+    let fits = |&byte: &u8| {
+        let empty_label = byte == b'.' && before == b'.';
+        before = byte;
+        !empty_label && NAME.get(usize::from(byte)) == Some(&true)
     };
-    name.len() <= LONGEST_HOST
-        && name.split(|&byte| byte == b'.').all(|label| !label.is_empty() && label.iter().all(fits))
+    name.len() <= LONGEST_HOST && name.iter().all(fits) && before != b'.'
 }
+
+/// Bytes of a name, the dot included.
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        // Only 0..=255: nothing is cut off.
+        let b = byte as u8;
+        #[allow(clippy::indexing_slicing)] // Evaluated at compile time: an index outside would not build.
+        if b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'.' | b'-' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+            )
+        {
+            table[byte] = true;
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// A port as it is usually spelt: no leading zero, 1 to 65535.
 fn port(digits: &[u8]) -> Option<u16> {

@@ -66,7 +66,9 @@ impl Http1Io {
     ) -> Poll<Result<Incoming, PeerError>> {
         loop {
             match decoder.decode(&mut self.read).map_err(PeerError::Protocol)? {
-                Decoded::Data(bytes) => return Poll::Ready(Ok(Incoming::Data(bytes))),
+                Decoded::Data(bytes) => {
+                    return Poll::Ready(Ok(Incoming::Data { bytes, end: decoder.is_done() }));
+                }
                 Decoded::End => return Poll::Ready(Ok(Incoming::End)),
                 Decoded::Trailers(trailers) => return Poll::Ready(Ok(Incoming::Trailers(trailers))),
                 Decoded::NeedMore => {}

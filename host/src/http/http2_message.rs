@@ -143,7 +143,7 @@ impl Http2Receive {
                     // The window is given back as the bytes are taken: whoever does not poll makes the peer wait.
                     let _ = self.body.flow_control().release_capacity(bytes.len());
                     if !bytes.is_empty() {
-                        return Poll::Ready(Ok(Incoming::Data(bytes)));
+                        return Poll::Ready(Ok(Incoming::Data { bytes, end: self.body.is_end_stream() }));
                     }
                 }
                 Some(Err(error)) => return Poll::Ready(Err(error_of(&error))),

@@ -26,7 +26,8 @@ pub fn upgrade_token(headers: &HeaderList) -> Option<&[u8]> {
 
 /// Removes from a client's request what no client may say: the fields its Connection nominates, connection-specific
 /// ones (Transfer-Encoding among them, as Envoy does: framing is a matter of each hop), `te` but for exactly
-/// `trailers`, `x-envoy-*`, `x-outrigger-*` and `x-forwarded-client-cert`. Pseudo-headers stay.
+/// `trailers`, `x-envoy-*`, `x-outrigger-*` and `x-forwarded-client-cert`; and `expect`, which this proxy has met
+/// itself. Pseudo-headers stay.
 ///
 /// # Errors
 /// 400 when Connection nominates Host, framing, forwarding or control headers, names a pseudo-header or anything
@@ -34,14 +35,22 @@ pub fn upgrade_token(headers: &HeaderList) -> Option<&[u8]> {
 pub fn strip_client_headers(headers: &mut HeaderList) -> Result<(), Refused> {
     let nominated = nominations(headers)?;
     headers.retain(|name, value| {
+        if nominated.is_empty() && !may_be_stripped(name) {
+            return true;
+        }
         let kept = match name {
             b"te" => value == b"trailers",
-            b"x-forwarded-client-cert" => false,
+            b"x-forwarded-client-cert" | b"expect" => false,
             _ => !is_connection_specific(name) && !is_control(name),
         };
         kept && !is_nominated(&nominated, name)
     });
     Ok(())
+}
+
+/// Whether a name begins as one does that no client may say: most do not, and then nothing else is compared.
+fn may_be_stripped(name: &[u8]) -> bool {
+    matches!(name, [b'c' | b'e' | b'h' | b'k' | b'p' | b't' | b'u', ..] | [b'x', b'-', b'e' | b'f' | b'o', ..])
 }
 
 /// Removes from trailers what must not be merged into the head or would be read as if it were: RFC 9110 section
@@ -158,6 +167,7 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("content-length", "3"),
             ("proxy-authorization", "Basic x"),
+            ("expect", "100-continue"),
             ("cookie", "a"),
         ]
         .into_iter()

@@ -47,8 +47,9 @@ pub(crate) type Transport = Box<dyn Io>;
 pub(crate) enum Incoming {
     /// The head of the message; whether it is all of it. Interim responses do not count.
     Headers { headers: HeaderList, end: bool },
-    /// A part of the body, never empty.
-    Data(Bytes),
+    /// A part of the body, never empty; whether it is known to be the last. One that is not is followed by what ends
+    /// the message.
+    Data { bytes: Bytes, end: bool },
     /// The end, with trailers.
     Trailers(HeaderList),
     /// The end.

@@ -21,6 +21,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 /// The client's end of a stream.
@@ -161,7 +162,7 @@ pub(crate) async fn serve(
         flags: ResponseFlags::NONE,
     };
     if end {
-        exchange.note_request_end();
+        exchange.filtered.stream().state.borrow_mut().request_ended = Some(Duration::ZERO);
     }
     exchange.filtered.headers(Direction::Request, end);
     let finished = poll_fn(|cx| exchange.poll(cx, watch)).await;
@@ -181,8 +182,9 @@ impl Exchange<'_> {
             if self.filtered.fate() == Fate::Replied {
                 self.stop_upstream();
             }
-            let mut moved = self.take_request_events(cx);
-            moved |= self.poll_attempt(cx);
+            // What it has moved on is looked at in the same round.
+            let taken = self.take_request_events(cx);
+            let mut moved = self.poll_attempt(cx);
             match self.poll_request_body(cx) {
                 Ok(progress) => moved |= progress,
                 Err(()) => return self.client_gone(),
@@ -192,8 +194,15 @@ impl Exchange<'_> {
                 Ok(progress) => moved |= progress,
                 Err(()) => return self.client_gone(),
             }
-            if moved {
+            if moved || taken {
                 watch.heard();
+            }
+            let unsettled = match self.filtered.fate() {
+                Fate::Open => false,
+                Fate::Replied => !self.request_ended || !matches!(self.attempt, Attempt::None),
+                Fate::Reset => true,
+            };
+            if moved || unsettled {
                 continue;
             }
             self.arm_held();
@@ -201,6 +210,9 @@ impl Exchange<'_> {
             if !self.poll_timers(cx, watch) {
                 break;
             }
+        }
+        if self.is_gone(cx) {
+            return self.client_gone();
         }
         self.poll_flush(cx)
     }
@@ -524,9 +536,13 @@ impl Exchange<'_> {
             let Poll::Ready(incoming) = self.downstream.poll_incoming(cx) else { break };
             moved = true;
             match incoming {
-                Ok(Incoming::Data(bytes)) => {
+                Ok(Incoming::Data { bytes, end }) => {
                     self.count_body(Direction::Request, &bytes);
-                    self.filtered.data(Direction::Request, bytes, false);
+                    if end {
+                        self.request_ended = true;
+                        self.note_request_end();
+                    }
+                    self.filtered.data(Direction::Request, bytes, end);
                 }
                 Ok(Incoming::Trailers(mut trailers)) => {
                     self.request_ended = true;
@@ -556,14 +572,13 @@ impl Exchange<'_> {
                 Err(_) => return Err(()),
             }
         }
-        // A client that leaves is noticed while it waits, so that its work upstream ends. One end of a tunnel may be silent.
-        if self.request_ended && !self.tunnel && !self.response_ended && self.filtered.fate() == Fate::Open {
-            match self.downstream.poll_gone(cx) {
-                Poll::Ready(()) => return Err(()),
-                Poll::Pending => {}
-            }
-        }
         Ok(moved)
+    }
+
+    /// A client that leaves is noticed while it waits, so that its work upstream ends. One end of a tunnel may be silent.
+    fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        let waits = self.request_ended && !self.tunnel && !self.response_ended && self.filtered.fate() == Fate::Open;
+        waits && self.downstream.poll_gone(cx).is_ready()
     }
 
     fn note_request_end(&self) {
@@ -589,8 +604,11 @@ impl Exchange<'_> {
             moved = true;
             match incoming {
                 Ok(Incoming::Headers { headers, end }) => self.response_headers(headers, end),
-                Ok(Incoming::Data(bytes)) => {
-                    self.filtered.data(Direction::Response, bytes, false);
+                Ok(Incoming::Data { bytes, end }) => {
+                    if end {
+                        self.upstream_done();
+                    }
+                    self.filtered.data(Direction::Response, bytes, end);
                 }
                 Ok(Incoming::Trailers(mut trailers)) => {
                     hygiene::strip_trailers(&mut trailers);
@@ -875,16 +893,17 @@ impl Exchange<'_> {
         {
             peer.finish();
         }
+        let duration = began.elapsed();
         {
             let mut state = filtered.stream().state.borrow_mut();
-            state.duration = Some(began.elapsed());
+            state.duration = Some(duration);
             flags = flags.and(ResponseFlags::of_details(&state.details));
             state.flags = u64::from(flags.bits());
             if finished == Finished::Reset && state.details.is_empty() {
                 state.details = "downstream_remote_disconnect".into();
             }
         }
-        manager.log(filtered.stream(), flags, began.elapsed());
+        manager.log(filtered.stream(), flags, duration);
         filtered.finish();
     }
 }

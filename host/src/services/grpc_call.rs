@@ -149,6 +149,10 @@ impl End {
     fn of_fault(status: u32, text: &str) -> Self {
         Self { trailers: HeaderList::new(), status, text: text.as_bytes().to_vec() }
     }
+
+    fn without_trailers() -> Self {
+        Self::of_fault(UNKNOWN, "the response ends without trailers")
+    }
 }
 
 /// Both directions of an exchange.
@@ -218,12 +222,12 @@ impl Conversation<'_> {
     fn take(&mut self, incoming: Incoming) -> Option<End> {
         match incoming {
             Incoming::Headers { headers, end } => self.take_headers(headers, end),
-            Incoming::Data(bytes) => {
+            Incoming::Data { bytes, end } => {
                 self.frames.push(&bytes);
-                self.take_messages().err()
+                self.take_messages().err().or_else(|| end.then(End::without_trailers))
             }
             Incoming::Trailers(trailers) => Some(End::of_trailers(trailers)),
-            Incoming::End => Some(End::of_fault(UNKNOWN, "the response ends without trailers")),
+            Incoming::End => Some(End::without_trailers()),
         }
     }
 

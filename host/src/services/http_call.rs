@@ -136,12 +136,12 @@ impl Response {
                 self.headers = headers;
                 return Ok(end.then_some(()));
             }
-            Incoming::Data(bytes) => {
+            Incoming::Data { bytes, end } => {
                 if self.body.len() + bytes.len() > RESPONSE_LIMIT {
                     return Err(Failure::TooLarge);
                 }
                 self.body.push(bytes);
-                return Ok(None);
+                return Ok(end.then_some(()));
             }
             Incoming::Trailers(trailers) => self.trailers = trailers,
             Incoming::End => {}

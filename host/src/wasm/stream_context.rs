@@ -231,7 +231,12 @@ impl StreamState {
 
     /// The response's status.
     pub fn status(&self) -> Option<u16> {
-        str::from_utf8(self.response.get(":status")?).ok()?.parse().ok()
+        // What is no status of three digits has been refused before it got here.
+        let digits: &[u8; 3] = self.response.get(":status")?.try_into().ok()?;
+        digits.iter().try_fold(0, |status: u16, digit| {
+            let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+            Some(status * 10 + u16::from(digit))
+        })
     }
 
     /// Whether the request is a gRPC call.
