@@ -135,7 +135,7 @@ fn http2_frames() -> Result<(), String> {
             let mut client = Http2::connect(served.port)?;
             // Until the proxy has had enough.
             let mut rounds = 0..200_000;
-            while let Some(round) = rounds.next() {
+            for round in rounds.by_ref() {
                 let frames = flood(&mut client, round);
                 if client.send(&frames).is_err() {
                     break;
@@ -215,12 +215,15 @@ fn header_bombs() -> Result<(), String> {
     })
 }
 
+/// Writes a part of a head.
+type Head = fn(&mut Http2) -> Vec<u8>;
+
 /// As in HTTP/1.1 a head has a time in which to come, also when other streams of the connection are busy.
 fn unfinished_heads() -> Result<(), String> {
     let upstream = Upstream::answering("", After::Stall)?;
     let manager = json!({"timeouts": {"head": "0.2s"}});
     let served = Served::start(manager, vec![cluster("up", &[upstream.port], json!({}))])?;
-    let rows: [(&str, fn(&mut Http2) -> Vec<u8>); 3] = [
+    let rows: [(&str, Head); 3] = [
         ("no CONTINUATION", |client| Frame { flags: 0, ..open(client, 3) }.bytes()),
         ("half a HEADERS", |client| {
             let bytes = open(client, 3).bytes();

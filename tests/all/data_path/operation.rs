@@ -34,7 +34,7 @@ fn variant(number: usize, ports: &[u16]) -> (Value, Vec<Value>) {
         1 => json!({"outlierDetection": {}}),
         _ => json!({"circuitBreakers": {"maxConnections": 1000 + number}}),
     };
-    let ports = if number % 2 == 0 { &ports[..1] } else { ports };
+    let ports = if number.is_multiple_of(2) { &ports[..1] } else { ports };
     (manager, vec![cluster("up", ports, more)])
 }
 

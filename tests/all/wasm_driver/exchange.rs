@@ -263,7 +263,7 @@ impl Exchange {
             self.response = parts(answer.body, answer.trailers);
             let mut state = self.filtered.stream().state.borrow_mut();
             (state.cluster, state.attempts) = ("upstream".to_owned(), 1);
-            (state.response, state.details) = (answer.headers, "via_upstream".to_owned());
+            (state.response, state.details) = (answer.headers, "via_upstream".into());
             drop(state);
             self.filtered.headers(Direction::Response, self.response.is_empty());
             return true;
@@ -321,7 +321,7 @@ impl Exchange {
                     self.ended = end;
                     if validate::response(&state.response, &LIMITS).is_err() {
                         let (reply, _) = ProxyError::InvalidResponse.reply(false);
-                        state.details.clone_from(&reply.details);
+                        state.details = reply.details.clone().into();
                         state.response = host::filter_chain::to_events(reply.into(), false, true).0;
                         self.ended = true;
                     }
@@ -359,7 +359,14 @@ impl Exchange {
         self.filtered.stream().state.borrow_mut().duration = Some(began.elapsed());
         let upstream = self.routed.then(|| self.upstream.read_request());
         self.filtered.finish();
-        Outcome { status: status.unwrap_or(0), response, cut, details, upstream, held: began.elapsed() }
+        Outcome {
+            status: status.unwrap_or(0),
+            response,
+            cut,
+            details: details.into_owned(),
+            upstream,
+            held: began.elapsed(),
+        }
     }
 }
 
