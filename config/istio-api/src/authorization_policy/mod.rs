@@ -1,6 +1,9 @@
 //! AuthorizationPolicy: who may do what.
 
+mod rules;
 mod validate;
+
+pub use rules::Rules;
 
 use crate::resource::Kind;
 use crate::{LabelSelector, Metadata, PolicyTargetReference};
@@ -17,7 +20,7 @@ plugin_config::object! {
         /// The gateways and services it is for.
         pub target_refs: Vec<PolicyTargetReference> = "targetRefs",
         /// Alternatives. ALLOW without rules allows nothing.
-        pub rules: Vec<Rule> = "rules",
+        pub rules: Rules = "rules",
         /// What it does with requests that its rules match.
         pub action: Action = "action" or Action::Allow,
         /// Who decides under CUSTOM.
