@@ -30,7 +30,8 @@ envoy:
 bench-filters *args:
     cargo bench -p outrigger-benches --bench filters {{args}}
 
-# Our proxy beside stock Envoy, haproxy and nginx: `just bench http1 paced rounds=9`, or everything without words.
+# Our proxy beside stock Envoy, haproxy and nginx: `just bench http1 paced rounds=9`, or everything without words;
+# `before=FILE` compares with another build of it. Needs haproxy, nginx, strace and valgrind.
 bench *args:
     cargo build --release -p outrigger
     cargo bench -p outrigger-benches --bench proxies -- {{args}}
