@@ -233,6 +233,9 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// Exit status for arguments that are none, as istioctl's.
 const USAGE: u8 = 64;
 
+/// Exit status for bad data, as istioctl's.
+pub(crate) const BAD_DATA: u8 = 65;
+
 /// Says what is wrong with the arguments, or what was asked for: `--help`, `--version`.
 pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     // Where it cannot be written nobody reads it.

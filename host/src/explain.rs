@@ -1,11 +1,9 @@
 //! `outrigger explain`: what becomes of one request, and why.
 
-use crate::cli::{ExplainArguments, Output};
+use crate::cli::{BAD_DATA, ExplainArguments, Output};
+use crate::run::workload;
 use compiler::{DescribedRequest, Explanation, Mesh, Workload};
 use std::process::ExitCode;
-
-/// Exit status for bad data, as istioctl's.
-const BAD_DATA: u8 = 65;
 
 /// Explains.
 pub(crate) fn run(arguments: &ExplainArguments) -> ExitCode {
@@ -25,20 +23,10 @@ fn explain(arguments: &ExplainArguments) -> Result<Explanation, String> {
     let options = istio_api::Options { namespace: arguments.namespace.clone(), mesh_config: None };
     let resources = istio_api::read(&arguments.files, &options).map_err(|faults| faults.to_string())?;
     let mesh = Mesh::new(&resources);
-    let workloads = mesh.workloads();
-    let from = client(&workloads, arguments)?;
-    let request = request(arguments, from)?;
-    mesh.explain(from, &request).map_err(|error| error.to_string())
-}
-
-fn client<'w>(workloads: &'w [Workload], arguments: &ExplainArguments) -> Result<&'w Workload, String> {
-    let wanted = &arguments.from;
-    let (namespace, name) = wanted.split_once('/').unwrap_or((arguments.namespace.as_str(), wanted));
-    let found = workloads.iter().find(|workload| workload.namespace == namespace && workload.name == name);
-    found.ok_or_else(|| {
-        let known: Vec<_> = workloads.iter().map(|one| format!("{}/{}", one.namespace, one.name)).collect();
-        format!("--from {wanted}: no WorkloadEntry of this name (there are: {})", known.join(", "))
-    })
+    let from = workload(&mesh, &arguments.from, &arguments.namespace);
+    let from = from.map_err(|reason| format!("--from {}: {reason}", arguments.from))?;
+    let request = request(arguments, &from)?;
+    mesh.explain(&from, &request).map_err(|error| error.to_string())
 }
 
 fn request(arguments: &ExplainArguments, from: &Workload) -> Result<DescribedRequest, String> {

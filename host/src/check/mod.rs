@@ -5,15 +5,14 @@ mod report;
 mod tests;
 mod text;
 
-use crate::cli::{CheckArguments, Output};
+use crate::cli::{BAD_DATA, CheckArguments, Output};
 use istio_api::scalar::DnsLabel;
 use istio_api::{Fault, File, Options};
 use report::Report;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Exit statuses, as istioctl's.
-const BAD_DATA: u8 = 65;
+/// Exit status for warnings alone, as istioctl's.
 const FINDINGS: u8 = 79;
 
 /// Reads, reports, and tells the shell: 0 when there is nothing to say, 79 when there are warnings, 65 when something

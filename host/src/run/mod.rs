@@ -3,10 +3,10 @@
 mod source;
 mod watch;
 
-pub(crate) use source::{Loaded, Source};
+pub(crate) use source::{Loaded, Source, workload};
 pub(crate) use watch::Watch;
 
-use crate::cli::{LogFormat, RunArguments};
+use crate::cli::{BAD_DATA, LogFormat, RunArguments};
 use compiler::snapshot::Snapshot;
 use host::telemetry::{LogLevels, LogStyle, LogWriter, Registry, process_log};
 use host::{Faults, Options, Proxy};
@@ -17,9 +17,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// Exit status for bad data, as istioctl's.
-const BAD_DATA: u8 = 65;
 
 /// How long the writer of logs has at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use crate::cli::{MeshArguments, RunArguments};
 use compiler::snapshot::{AccessLog, Snapshot};
 use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
-use istio_api::scalar::Labels;
+use istio_api::scalar::{DnsLabel, Labels};
 use istio_api::{File, Resources};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -163,27 +163,35 @@ fn chosen(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Vec<(Workload, S
     faults.or(chosen)
 }
 
+/// The workload that `[namespace/]name` names, or why there is none.
+pub(crate) fn workload(mesh: &Mesh<'_>, wanted: &str, namespace: &DnsLabel) -> Result<Workload, String> {
+    let (namespace, name) = split(wanted, namespace);
+    mesh.workload(namespace, name).ok_or_else(|| {
+        let all = mesh.workloads();
+        let known: Vec<_> = all.iter().map(|workload| format!("{}/{}", workload.namespace, workload.name)).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        format!("no WorkloadEntry of this name (there are: {known})")
+    })
+}
+
+fn split<'w>(wanted: &'w str, namespace: &'w DnsLabel) -> (&'w str, &'w str) {
+    wanted.split_once('/').unwrap_or((namespace.as_str(), wanted))
+}
+
 /// The workload that the flags name or describe.
 fn one(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Workload, Faults> {
     let mut workload = match &arguments.workload {
-        Some(wanted) => {
-            let (namespace, name) = wanted.split_once('/').unwrap_or((arguments.namespace.as_str(), wanted));
-            let all = mesh.workloads();
-            let found = all.iter().find(|workload| workload.namespace == namespace && workload.name == name);
-            match found {
-                Some(workload) => workload.clone(),
-                None if !arguments.labels.is_empty() => described(namespace, name),
-                None => {
-                    let known: Vec<_> =
-                        all.iter().map(|workload| format!("{}/{}", workload.namespace, workload.name)).collect();
-                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                    return Err(Faults::one(format!(
-                        "--workload {wanted}: no WorkloadEntry of this name (there are: {known}); describe the workload \
-                         with --labels"
-                    )));
-                }
+        Some(wanted) => match workload(mesh, wanted, &arguments.namespace) {
+            Ok(workload) => workload,
+            Err(_) if !arguments.labels.is_empty() => {
+                let (namespace, name) = split(wanted, &arguments.namespace);
+                described(namespace, name)
             }
-        }
+            Err(reason) => {
+                let reason = format!("--workload {wanted}: {reason}; describe the workload with --labels");
+                return Err(Faults::one(reason));
+            }
+        },
         None => described(arguments.namespace.as_str(), if arguments.gateway { "gateway" } else { "workload" }),
     };
     if !arguments.labels.is_empty() {

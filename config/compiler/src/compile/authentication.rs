@@ -1,18 +1,15 @@
 //! PeerAuthentication and RequestAuthentication: what cannot be enforced yet is refused, so that nobody takes for
 //! secured what is not.
 
-use super::authorization_policy::selects;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use istio_api::peer_authentication::{MutualTls, MutualTlsMode};
 
 /// Refuses what a workload's proxy would have to enforce and cannot.
 pub(crate) fn check(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) {
-    let root = &mesh.settings.root_namespace;
-    let is_near = |namespace: &str| namespace == workload.namespace || namespace == root;
     for resource in &mesh.resources.peer_authentications {
         let spec = &resource.spec;
-        if !is_near(resource.metadata.namespace()) || !selects(spec.selector.as_ref(), workload) {
+        if !mesh.is_for(&resource.metadata, spec.selector.as_ref(), workload) {
             continue;
         }
         let is_strict = |mtls: &MutualTls| mtls.mode == MutualTlsMode::Strict;
@@ -25,7 +22,7 @@ pub(crate) fn check(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) {
         }
     }
     for resource in &mesh.resources.request_authentications {
-        if is_near(resource.metadata.namespace()) && selects(resource.spec.selector.as_ref(), workload) {
+        if mesh.is_for(&resource.metadata, resource.spec.selector.as_ref(), workload) {
             let reason = "tokens are not verified yet: forged ones would pass";
             report.refuse(Field { name: resource, path: "spec" }, "", reason);
         }

@@ -3,9 +3,9 @@
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use authz::config::{self, DryRun, HostProperties, Policy, PolicyAction, ProviderName};
+use istio_api::Resource;
 use istio_api::authorization_policy::{self as api, Action, AuthorizationPolicy};
 use istio_api::mesh_config::{self, ExtensionProvider};
-use istio_api::{LabelSelector, Resource};
 
 /// Every field by its name: one that is added to either type and forgotten here does not compile.
 macro_rules! same_fields {
@@ -41,19 +41,12 @@ pub(crate) fn compile(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report)
 pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Resource<AuthorizationPolicy>> {
     let resources = &mesh.resources.authorization_policies;
     let near = |policy: &&Resource<AuthorizationPolicy>| {
-        let namespace = policy.metadata.namespace();
-        (namespace == workload.namespace || namespace == mesh.settings.root_namespace)
-            && selects(policy.spec.selector.as_ref(), workload)
+        mesh.is_for(&policy.metadata, policy.spec.selector.as_ref(), workload)
             // Those are for waypoints and for gateways of Kubernetes' Gateway API.
             && policy.spec.target_ref.is_none()
             && policy.spec.target_refs.is_empty()
     };
     crate::mesh::by_age(resources).into_iter().filter(near).collect()
-}
-
-/// Whether a selector takes a workload; without one it takes all.
-pub(crate) fn selects(selector: Option<&LabelSelector>, workload: &Workload) -> bool {
-    selector.is_none_or(|selector| selector.match_labels.select(&workload.labels))
 }
 
 fn of_resource(

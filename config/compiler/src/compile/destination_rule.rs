@@ -50,17 +50,10 @@ pub(crate) fn consistent_hash<'r>(
     subset: Option<&str>,
 ) -> Option<Said<'r, ConsistentHash>> {
     let rules = mesh.destination_rules.of(service, client, &mesh.settings.root_namespace);
-    let subsets = rules.subsets();
-    let subset = subset.and_then(|name| subsets.iter().find(|subset| subset.value.name.as_str() == name));
-    let balancer = rules.policy(port, subset).load_balancer?;
+    let subset = subset.and_then(|name| rules.subset(name));
+    let balancer = rules.policy(port, subset.as_ref()).load_balancer?;
     let value = balancer.value.consistent_hash.as_ref()?;
     Some(Said { value, rule: balancer.rule, path: format!("{}.consistentHash", balancer.path) })
-}
-
-/// Whether a service has a subset for a client.
-pub(crate) fn has_subset(mesh: &Mesh<'_>, client: &Workload, service: &Service, name: &str) -> bool {
-    let rules = mesh.destination_rules.of(service, client, &mesh.settings.root_namespace);
-    rules.subsets().iter().any(|subset| subset.value.name.as_str() == name)
 }
 
 /// What one cluster is made of.

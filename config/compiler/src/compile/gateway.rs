@@ -1,11 +1,11 @@
 //! Gateways and the VirtualServices that name them → the listeners of a gateway proxy.
 
 use super::Settings;
-use super::destination_rule::{cluster_name, clusters};
+use super::destination_rule::clusters;
 use super::filters::{CLUSTER_HEADER, FilterConfigs};
 use super::origin::{Origin, Origins};
 use super::server_tls;
-use super::virtual_service::RouteCompiler;
+use super::virtual_service::{Meant, RouteCompiler};
 use super::wasm_plugin::{Mode, UserPlugins};
 use crate::mesh::names::covers;
 use crate::mesh::virtual_services::RoutedHosts;
@@ -142,11 +142,7 @@ impl<'m> Maker<'_, 'm> {
                 continue;
             }
             names_taken.extend(names.iter().cloned());
-            let wanted = FilterChainMatch {
-                server_names: names.into_iter().filter(|name| name != "*").collect(),
-                transport_protocol: Some(TransportProtocol::Tls),
-                ..FilterChainMatch::default()
-            };
+            let wanted = by_server_name(names);
             match tls.mode {
                 ServerTlsMode::Passthrough => self.passthrough(placed, &mut chains),
                 _ => {
@@ -274,11 +270,7 @@ impl<'m> Maker<'_, 'm> {
                         wanted.sni_hosts.iter().map(|host| host.as_str().to_ascii_lowercase()).collect();
                     let path = format!("spec.tls[{index}]");
                     let Some(cluster) = self.l4_cluster(&route.route, service, &path, port) else { continue };
-                    let wanted = FilterChainMatch {
-                        server_names: names.into_iter().filter(|name| name != "*").collect(),
-                        transport_protocol: Some(TransportProtocol::Tls),
-                        ..FilterChainMatch::default()
-                    };
+                    let wanted = by_server_name(names);
                     if !chains.iter().any(|known| known.filter_chain_match == wanted) {
                         chains.push(chain(wanted, self.tcp_proxy(cluster)));
                     }
@@ -337,21 +329,21 @@ impl<'m> Maker<'_, 'm> {
             let reason = "connections are not shifted by weight yet: all go to the heaviest destination";
             self.report.notice(Field { name: service.resource, path: &path }, "", reason);
         }
-        let wanted = &destination.destination;
         let namespace = service.resource.metadata.namespace();
-        let host = crate::mesh::names::full_name(wanted.host.as_str(), namespace, &self.mesh.settings.domain);
-        let found = self.mesh.registry.find(&host, &self.workload.namespace);
-        let only = found.and_then(|found| match found.ports.as_slice() {
-            [only] => Some(only.number),
-            _ => None,
-        });
-        let number = wanted.port.map(|port| port.number.get()).or(only).unwrap_or(port);
-        let subset = wanted.subset.as_ref().map_or("", istio_api::scalar::DnsLabel::as_str);
-        Some(cluster_name(number, subset, &host))
+        Some(Meant::by(&destination.destination, namespace, self.mesh, self.workload, port).cluster_name())
     }
 
     fn tcp_proxy(&self, cluster: String) -> NetworkFilter {
         NetworkFilter::TcpProxy(self.settings.tcp_proxy(self.mesh, cluster))
+    }
+}
+
+/// TLS that asks for one of these names; `*` is any.
+fn by_server_name(names: Vec<String>) -> FilterChainMatch {
+    FilterChainMatch {
+        server_names: names.into_iter().filter(|name| name != "*").collect(),
+        transport_protocol: Some(TransportProtocol::Tls),
+        ..FilterChainMatch::default()
     }
 }
 

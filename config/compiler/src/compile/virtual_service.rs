@@ -1,6 +1,6 @@
 //! Routes of VirtualServices → routes and policies of the filters.
 
-use super::destination_rule::{cluster_name, consistent_hash, has_subset};
+use super::destination_rule::{cluster_name, consistent_hash};
 use super::filters::FilterConfigs;
 use super::origin::{Origin, Origins};
 use crate::mesh::destination_rules::Said;
@@ -37,9 +37,10 @@ impl RouteCompiler<'_, '_> {
         let mut routes = Vec::with_capacity(routed.http.len());
         for entry in &routed.http {
             let Some(matches) = self.dynamic_matches(&entry.route, entry, port) else { continue };
-            let catches_all = matches.iter().any(is_catch_all) || matches.is_empty();
-            routes.push(self.route(routed, entry, matches, port));
-            if catches_all {
+            let route = self.route(routed, entry, matches, port);
+            let is_last = takes_all(&route);
+            routes.push(route);
+            if is_last {
                 break;
             }
         }
@@ -198,34 +199,28 @@ impl RouteCompiler<'_, '_> {
     where
         Self: 's,
     {
-        let namespace = entry.owner.metadata.namespace();
-        let host = full_name(destination.host.as_str(), namespace, &self.mesh.settings.domain);
-        let subset = destination.subset.as_ref().map(DnsLabel::as_str);
-        let given = destination.port.map(|port| port.number.get());
+        let meant = Meant::by(destination, entry.owner.metadata.namespace(), self.mesh, self.client, port);
+        let Meant { host, service, port, subset } = &meant;
         let path = |field: &str| format!("{path}.{field}");
-        let Some(service) = self.mesh.registry.find(&host, &self.client.namespace) else {
+        let Some(service) = service else {
             let reason = "no such service: requests get 503 (IST0101)";
             let path = path("host");
-            self.report.notice(Field { name: entry.owner, path: &path }, &host, reason);
-            return (cluster_name(given.unwrap_or(port), subset.unwrap_or_default(), &host), None);
+            self.report.notice(Field { name: entry.owner, path: &path }, host, reason);
+            return (meant.cluster_name(), None);
         };
-        let number = given.unwrap_or(match service.ports.as_slice() {
-            [only] => only.number,
-            _ => port,
-        });
-        if service.port(number).is_none() {
+        if service.port(*port).is_none() {
             let reason = format!("{host} has no such port: requests get 503 (IST0112)");
             let path = path("port");
-            self.report.notice(Field { name: entry.owner, path: &path }, number, reason);
+            self.report.notice(Field { name: entry.owner, path: &path }, port, reason);
         } else if let Some(name) = subset
-            && !has_subset(self.mesh, self.client, service, name)
+            && self.mesh.subset_labels(self.client, service, name).is_none()
         {
             let reason = format!("no DestinationRule gives {host} such a subset: requests get 503 (IST0101)");
             let path = path("subset");
             self.report.notice(Field { name: entry.owner, path: &path }, name, reason);
         }
-        let hash = consistent_hash(self.mesh, self.client, service, number, subset);
-        (cluster_name(number, subset.unwrap_or_default(), &host), hash)
+        let hash = consistent_hash(self.mesh, self.client, service, *port, *subset);
+        (meant.cluster_name(), hash)
     }
 
     fn retries(&mut self, written: Option<&Retries>, entry: &HttpEntry<'_>) -> header_rules::RetriesConfig {
@@ -248,6 +243,41 @@ impl RouteCompiler<'_, '_> {
 
     fn default_retries(&self) -> header_rules::RetriesConfig {
         self.mesh.settings.default_retries().map_or_else(default_retries, retries)
+    }
+}
+
+/// What a destination means.
+pub(super) struct Meant<'m> {
+    host: String,
+    /// Without, there is none.
+    service: Option<&'m Service>,
+    /// The one that is given, or the service's only one, or the one that was asked for.
+    port: u16,
+    subset: Option<&'m str>,
+}
+
+impl<'m> Meant<'m> {
+    /// What a resource of a namespace means by a destination, for requests of a client to a port.
+    pub(super) fn by(
+        destination: &'m Destination,
+        namespace: &str,
+        mesh: &'m Mesh<'_>,
+        client: &Workload,
+        port: u16,
+    ) -> Self {
+        let host = full_name(destination.host.as_str(), namespace, &mesh.settings.domain);
+        let service = mesh.registry.find(&host, &client.namespace);
+        let only = service.and_then(|service| match service.ports.as_slice() {
+            [only] => Some(only.number),
+            _ => None,
+        });
+        let port = destination.port.map(|port| port.number.get()).or(only).unwrap_or(port);
+        let subset = destination.subset.as_ref().map(DnsLabel::as_str);
+        Self { host, service, port, subset }
+    }
+
+    pub(super) fn cluster_name(&self) -> String {
+        cluster_name(self.port, self.subset.unwrap_or_default(), &self.host)
     }
 }
 

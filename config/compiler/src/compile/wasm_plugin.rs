@@ -1,6 +1,5 @@
 //! WasmPlugin and TrafficExtension: users' own plugins, in the order of their phases.
 
-use super::authorization_policy::selects;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Named, Report};
 use crate::snapshot::{FailStrategy, Module, Phase, Plugin};
@@ -49,7 +48,7 @@ struct Written<'m> {
 pub(crate) fn compile<'m>(mesh: &Mesh<'m>, workload: &Workload, report: &mut Report) -> UserPlugins<'m> {
     let mut user = UserPlugins::default();
     let mut all: Vec<Written<'m>> = written(mesh, report);
-    all.retain(|one| is_for(mesh, one, workload));
+    all.retain(|one| mesh.is_for(one.metadata, one.selector, workload));
     // Within a phase the highest priority first; none at all stands below any. The oldest first, where they agree.
     all.sort_by_key(|one| (one.priority.is_none(), std::cmp::Reverse(one.priority)));
     for one in all {
@@ -120,11 +119,6 @@ fn written<'m>(mesh: &Mesh<'m>, report: &mut Report) -> Vec<Written<'m>> {
         });
     }
     all
-}
-
-fn is_for(mesh: &Mesh<'_>, one: &Written<'_>, workload: &Workload) -> bool {
-    let namespace = one.metadata.namespace();
-    (namespace == workload.namespace || namespace == mesh.settings.root_namespace) && selects(one.selector, workload)
 }
 
 fn plugin(one: &Written<'_>, report: &mut Report) -> Option<(Plugin, Module)> {

@@ -27,7 +27,6 @@ pub(super) fn explain(
         explanation.push(&format!("server {host}"), "answer", "503: there is no such service", None);
         return Ok(());
     };
-    let workloads = mesh.workloads();
     let labels = mesh.subset_labels(from, service, subset);
     let selected =
         service.endpoints.iter().filter(|one| labels.as_ref().is_none_or(|labels| labels.select(&one.labels)));
@@ -37,9 +36,8 @@ pub(super) fn explain(
     }
     for (namespace, name) in endpoints {
         let at = format!("server {namespace}/{name}");
-        let found = workloads.iter().find(|workload| workload.namespace == *namespace && workload.name == *name);
-        match found {
-            Some(workload) => explain_workload(mesh, workload, service, port, request, &at, explanation)?,
+        match mesh.workload(namespace, name) {
+            Some(workload) => explain_workload(mesh, &workload, service, port, request, &at, explanation)?,
             None => explanation.push(&at, "policies", "none: the workload has no proxy of this mesh", None),
         }
     }

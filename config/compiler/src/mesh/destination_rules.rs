@@ -139,6 +139,11 @@ impl<'r> ServiceRules<'r> {
         subsets
     }
 
+    /// A subset by its name.
+    pub(crate) fn subset(&self, name: &str) -> Option<Said<'r, Subset>> {
+        self.subsets().into_iter().find(|subset| subset.value.name.as_str() == name)
+    }
+
     /// What is said about a port, of a subset or of the service as a whole.
     pub(crate) fn policy(&self, port: u16, subset: Option<&Said<'r, Subset>>) -> Policy<'r> {
         let top = self.0.iter().find_map(|rule| Some((*rule, rule.spec.traffic_policy.as_ref()?)));

@@ -16,7 +16,7 @@ pub use workload::Workload;
 use destination_rules::DestinationRules;
 use istio_api::kubernetes::Secret;
 use istio_api::scalar::Labels;
-use istio_api::{Resource, Resources};
+use istio_api::{LabelSelector, Metadata, Resource, Resources, WorkloadEntry};
 use registry::Registry;
 use settings::MeshSettings;
 use virtual_services::VirtualServices;
@@ -52,8 +52,7 @@ impl<'r> Mesh<'r> {
     /// Labels of a subset of a service, as a client has it; `None` for the service as a whole.
     pub(crate) fn subset_labels(&self, client: &Workload, service: &Service, name: &str) -> Option<Labels> {
         let rules = self.destination_rules.of(service, client, &self.settings.root_namespace);
-        let subset = rules.subsets().into_iter().find(|subset| subset.value.name.as_str() == name);
-        subset.map(|subset| subset.value.labels.clone())
+        rules.subset(name).map(|subset| subset.value.labels.clone())
     }
 
     /// A Secret of a namespace.
@@ -62,6 +61,22 @@ impl<'r> Mesh<'r> {
             secret.metadata.namespace() == namespace && secret.metadata.name.as_str() == name
         };
         self.resources.secrets.iter().find(is_it)
+    }
+
+    /// The workload that a WorkloadEntry of this name describes.
+    pub fn workload(&self, namespace: &str, name: &str) -> Option<Workload> {
+        let is_it = |entry: &&Resource<WorkloadEntry>| {
+            entry.metadata.namespace() == namespace && entry.metadata.name.as_str() == name
+        };
+        self.resources.workload_entries.iter().find(is_it).map(Workload::of_entry)
+    }
+
+    /// Whether a policy or a plugin is for a workload: one of its namespace or of the root namespace, whose selector
+    /// takes it.
+    pub(crate) fn is_for(&self, metadata: &Metadata, selector: Option<&LabelSelector>, workload: &Workload) -> bool {
+        let namespace = metadata.namespace();
+        (namespace == workload.namespace || namespace == self.settings.root_namespace)
+            && selector.is_none_or(|selector| selector.match_labels.select(&workload.labels))
     }
 
     /// Every service, those too that nobody sees.
