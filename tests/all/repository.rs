@@ -140,7 +140,7 @@ fn document_paths() -> Result<(), Failed> {
 }
 
 /// What each crate may depend on, of this repository: the table in ARCHITECTURE.md.
-const IMPORTS: [(&str, &[&str]); 9] = [
+const IMPORTS: [(&str, &[&str]); 10] = [
     ("config/plugin-config", &[]),
     ("config/http-match", &["plugin-config"]),
     ("sdk-shims/filter-api", &["http-match", "plugin-config"]),
@@ -163,7 +163,8 @@ const IMPORTS: [(&str, &[&str]); 9] = [
             "weighted-shifting",
         ],
     ),
-    ("host", &["compiler", "http-match", "istio-api"]),
+    ("envoy-configs", &["compiler"]),
+    ("host", &["compiler", "envoy-configs", "http-match", "istio-api"]),
 ];
 
 /// Folders of the host that its Proxy-Wasm part must not know: the data path imports it, not the other way round.
@@ -171,7 +172,9 @@ const DATA_PATH: [&str; 5] = ["downstream", "filter_chain", "router", "upstream"
 
 fn imports() -> Result<(), Failed> {
     let root = root();
-    let manifests = ["config", "sdk-shims", "filters", "host"].iter().flat_map(|top| files(&root.join(top), "toml"));
+    let manifests = ["config", "envoy-configs", "sdk-shims", "filters", "host"]
+        .iter()
+        .flat_map(|top| files(&root.join(top), "toml"));
     let manifests: Vec<PathBuf> = manifests.filter(|file| file.ends_with("Cargo.toml")).collect();
     let own: BTreeSet<String> =
         manifests.iter().filter_map(|file| Some(file.parent()?.file_name()?.to_string_lossy().into_owned())).collect();
