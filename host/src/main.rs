@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod demo;
+mod emit;
 mod explain;
 mod run;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Envoy(arguments) => emit::envoy(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

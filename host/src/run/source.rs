@@ -1,6 +1,6 @@
 //! Where what runs is read from: a snapshot, or Istio's resources and the workloads that are meant.
 
-use crate::cli::{MeshArguments, RunArguments};
+use crate::cli::MeshArguments;
 use compiler::snapshot::{AccessLog, Snapshot};
 use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
@@ -34,10 +34,10 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    pub(crate) fn of(arguments: &RunArguments) -> Self {
-        match &arguments.snapshot {
-            Some(file) => Self::Snapshot(file.clone()),
-            None => Self::Mesh(Box::new(arguments.mesh.clone())),
+    pub(crate) fn of(snapshot: Option<&Path>, mesh: &MeshArguments) -> Self {
+        match snapshot {
+            Some(file) => Self::Snapshot(file.to_owned()),
+            None => Self::Mesh(Box::new(mesh.clone())),
         }
     }
 
