@@ -5,8 +5,9 @@ use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use istio_api::peer_authentication::{MutualTls, MutualTlsMode};
 
-/// Refuses what a workload's proxy would have to enforce and cannot.
-pub(crate) fn check(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) {
+/// Refuses what a workload's sidecar would have to enforce and cannot. Gateways have their own TLS, in the servers of
+/// their Gateways, and no PeerAuthentication is for them.
+pub(crate) fn check_peers(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) {
     for resource in &mesh.resources.peer_authentications {
         let spec = &resource.spec;
         if !mesh.is_for(&resource.metadata, spec.selector.as_ref(), workload) {
@@ -21,6 +22,10 @@ pub(crate) fn check(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) {
             report.refuse(Field { name: resource, path: "spec.portLevelMtls" }, "STRICT", reason);
         }
     }
+}
+
+/// Refuses tokens that a workload's proxy, be it sidecar or gateway, would have to verify and cannot.
+pub(crate) fn check_requests(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) {
     for resource in &mesh.resources.request_authentications {
         if mesh.is_for(&resource.metadata, resource.spec.selector.as_ref(), workload) {
             let reason = "tokens are not verified yet: forged ones would pass";

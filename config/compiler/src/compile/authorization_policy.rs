@@ -15,6 +15,9 @@ macro_rules! same_fields {
     }};
 }
 
+/// Why policies and connections without HTTP do not go together.
+pub(super) const UNJUDGED: &str = "policies apply to the workload, and connections without HTTP are not judged yet: they \
+                                   would pass unjudged";
 /// The annotation that makes a policy one that is only evaluated.
 const DRY_RUN: &str = "istio.io/dry-run";
 

@@ -1,12 +1,11 @@
 //! Gateways and the VirtualServices that name them → the listeners of a gateway proxy.
 
-use super::Settings;
 use super::destination_rule::clusters;
 use super::filters::{CLUSTER_HEADER, FilterConfigs};
 use super::origin::{Origin, Origins};
-use super::server_tls;
 use super::virtual_service::{Meant, RouteCompiler};
 use super::wasm_plugin::{Mode, UserPlugins};
+use super::{Settings, authorization_policy, server_tls};
 use crate::mesh::names::covers;
 use crate::mesh::virtual_services::RoutedHosts;
 use crate::mesh::{Mesh, Service, Workload};
@@ -44,6 +43,7 @@ struct Maker<'c, 'm> {
     workload: &'c Workload,
     settings: &'c Settings,
     user: &'c UserPlugins<'m>,
+    authz: authz::Config,
     origins: &'c mut Origins,
     report: &'c mut Report,
 }
@@ -70,7 +70,8 @@ pub(crate) fn compile<'m>(
         }
     }
     let mut made = Gateways::default();
-    let mut maker = Maker { mesh, workload, settings, user, origins, report };
+    let authz = authorization_policy::compile(mesh, workload, report);
+    let mut maker = Maker { mesh, workload, settings, user, authz, origins, report };
     for (address, servers) in by_address {
         let filter_chains = maker.filter_chains(&servers)?;
         if !filter_chains.is_empty() {
@@ -131,6 +132,7 @@ impl<'m> Maker<'_, 'm> {
         }
         for placed in servers.iter().filter(|placed| !is_plain_http(placed)) {
             let Some(tls) = &placed.server.tls else {
+                self.check_unjudged(placed);
                 self.tcp(placed, &mut chains);
                 continue;
             };
@@ -144,7 +146,10 @@ impl<'m> Maker<'_, 'm> {
             names_taken.extend(names.iter().cloned());
             let wanted = by_server_name(names);
             match tls.mode {
-                ServerTlsMode::Passthrough => self.passthrough(placed, &mut chains),
+                ServerTlsMode::Passthrough => {
+                    self.check_unjudged(placed);
+                    self.passthrough(placed, &mut chains);
+                }
                 _ => {
                     let path = format!("{}.tls", placed.path);
                     let field = Field { name: placed.resource, path: &path };
@@ -160,7 +165,7 @@ impl<'m> Maker<'_, 'm> {
     /// One route table for servers that are told apart by nothing but the authority.
     fn http(&mut self, servers: &[Placed<'m>], secured: bool) -> serde_json::Result<NetworkFilter> {
         let port = servers.first().map_or(0, |placed| placed.server.port.number.get());
-        let mut configs = FilterConfigs { authz: self.authz(), ..FilterConfigs::default() };
+        let mut configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
         let hosts = self.virtual_hosts(servers, secured, port, &mut configs);
         // Without any host every request gets 404, which takes a table that has none.
         configs.header_rules.unknown_authority = Some(header_rules::UnknownAuthorityConfig::default());
@@ -174,8 +179,13 @@ impl<'m> Maker<'_, 'm> {
         })))
     }
 
-    fn authz(&mut self) -> authz::Config {
-        super::authorization_policy::compile(self.mesh, self.workload, self.report)
+    /// Whether policies may pass by a server, as they do by one without HTTP.
+    fn check_unjudged(&mut self, placed: &Placed<'_>) {
+        if !self.authz.policies.is_empty() {
+            let field = Field { name: placed.resource, path: &placed.path };
+            let port = format!("port {}", placed.server.port.number);
+            self.report.refuse(field, port, authorization_policy::UNJUDGED);
+        }
     }
 
     /// Domains with the VirtualServices that route them; those that agree share one virtual host.

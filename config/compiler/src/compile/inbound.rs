@@ -204,10 +204,8 @@ struct Maker<'c, 'm> {
 impl Maker<'_, '_> {
     fn check(&self, port: &AppPort<'_>, report: &mut Report) {
         if !port.is_http() && !self.authz.policies.is_empty() {
-            let reason = "policies apply to the workload, and connections without HTTP are not judged yet: \
-                          they would pass unjudged";
             let field = Field { name: port.named, path: &port.path };
-            report.refuse(field, format!("port {}", port.number), reason);
+            report.refuse(field, format!("port {}", port.number), authorization_policy::UNJUDGED);
         }
     }
 
