@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod demo;
 mod explain;
+mod issue;
 mod run;
 
 use clap::Parser;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Ca(arguments) => issue::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

@@ -6,6 +6,7 @@ use crate::wasm::CertificateProperties;
 use data_encoding::{BASE64, HEXLOWER};
 use rustls::pki_types::UnixTime;
 use sha2::{Digest, Sha256};
+use std::time::{Duration, SystemTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -58,6 +59,11 @@ impl Leaf {
         })
     }
 
+    /// When it ceases to be valid.
+    pub(crate) fn not_after(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.not_after.max(0).unsigned_abs())
+    }
+
     /// Whether it is valid at a time.
     ///
     /// # Errors
@@ -106,7 +112,6 @@ mod tests {
     use proptest::prelude::*;
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    use std::time::Duration;
 
     fn der() -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(include_bytes!("testdata/many_attributes.pem")).unwrap()

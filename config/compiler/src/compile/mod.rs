@@ -23,6 +23,7 @@ use crate::snapshot::{AccessLog, Destination, HttpConnectionManager, NetworkFilt
 use istio_api::Fault;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use wasm_plugin::UserPlugins;
 
 /// How a proxy is set up beside what the resources say.
@@ -38,6 +39,9 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How many workers; as many as there are CPUs without.
     pub workers: Option<usize>,
+    /// The folder of the workload's certificate: `cert-chain.pem`, `key.pem`, `root-cert.pem`. Without, nothing is
+    /// secured between workloads, and what would have to be is refused.
+    pub certificates: Option<PathBuf>,
     /// Where requests are logged; without, where MeshConfig says.
     pub access_log: Option<AccessLog>,
 }
@@ -70,6 +74,7 @@ impl Default for Settings {
             app: Ipv4Addr::LOCALHOST.into(),
             admin: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 15000)),
             workers: None,
+            certificates: None,
             access_log: None,
         }
     }

@@ -44,6 +44,11 @@ impl<'r> Mesh<'r> {
         }
     }
 
+    /// What SPIFFE identities begin with.
+    pub fn trust_domain(&self) -> &str {
+        &self.settings.trust_domain
+    }
+
     /// Every workload that a WorkloadEntry describes, in the order of the files.
     pub fn workloads(&self) -> Vec<Workload> {
         self.resources.workload_entries.iter().map(Workload::of_entry).collect()
