@@ -4,6 +4,7 @@
 mod cases;
 mod data_path;
 mod guests;
+mod mesh;
 mod repository;
 mod robust;
 mod wasm_driver;
@@ -22,6 +23,7 @@ fn main() {
     trials.extend(robust::trials());
     trials.extend(guests::trials());
     trials.extend(data_path::trials());
+    trials.extend(mesh::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the proxies: leaving the process would not.
     engines.stop();

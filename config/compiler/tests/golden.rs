@@ -40,7 +40,7 @@ fn snapshot(file: &Path) -> Result<String, String> {
     let mesh = Mesh::new(&resources);
     let workloads = mesh.workloads();
     let named = |name: &str| workloads.iter().find(|workload| workload.name == name);
-    let settings = Settings::default();
+    let settings = Settings { certificates: certificates(file), ..Settings::default() };
     let compiled = match (named("client"), named("gateway")) {
         (Some(client), _) => mesh.sidecar(client, &settings),
         (None, Some(gateway)) => mesh.gateway(gateway, &settings),
@@ -56,6 +56,12 @@ fn snapshot(file: &Path) -> Result<String, String> {
     }
     text.push_str(&serde_saphyr::to_string(&snapshot).map_err(|error| error.to_string())?);
     Ok(text)
+}
+
+/// Where the workload's certificate is, as a comment at the top says.
+fn certificates(file: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("# certificates: ")).map(PathBuf::from)
 }
 
 /// A comment for each. The file's place differs from machine to machine.

@@ -85,7 +85,10 @@ pub(crate) fn compile<'m>(
         }
     }
     let visible: Vec<&Service> = mesh.registry.visible(&workload.namespace).collect();
-    made.clusters = visible.iter().flat_map(|service| clusters(mesh, workload, service, report)).collect();
+    made.clusters = visible
+        .iter()
+        .flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report))
+        .collect();
     Ok(made)
 }
 
@@ -153,7 +156,14 @@ impl<'m> Maker<'_, 'm> {
                 _ => {
                     let path = format!("{}.tls", placed.path);
                     let field = Field { name: placed.resource, path: &path };
-                    let socket = server_tls::compile(self.mesh, self.workload, tls, field, self.report);
+                    let socket = server_tls::compile(
+                        self.mesh,
+                        self.workload,
+                        self.settings.certificates.as_deref(),
+                        tls,
+                        field,
+                        self.report,
+                    );
                     let filter = self.http(std::slice::from_ref(placed), true)?;
                     chains.push(FilterChain { transport_socket: socket, ..chain(wanted, filter) });
                 }

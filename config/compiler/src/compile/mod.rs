@@ -7,6 +7,7 @@ mod destination_rule;
 mod filters;
 mod gateway;
 mod inbound;
+mod mutual_tls;
 mod origin;
 pub(crate) mod outbound;
 mod server_tls;
@@ -120,7 +121,6 @@ impl Mesh<'_> {
     pub fn sidecar(&self, workload: &Workload, settings: &Settings) -> Result<Compiled, CompileError> {
         self.compile(workload, settings, |user, origins, report| {
             let mut snapshot = Snapshot::default();
-            authentication::check_peers(self, workload, report);
             if let Some(address) = settings.inbound {
                 let inbound = inbound::compile(self, workload, settings, address, user, report)?;
                 snapshot.listeners.extend(inbound.listeners);
@@ -159,7 +159,7 @@ impl Mesh<'_> {
         make: impl FnOnce(&UserPlugins<'_>, &mut Origins, &mut Report) -> serde_json::Result<Snapshot>,
     ) -> Result<Compiled, CompileError> {
         let (mut report, mut origins) = (Report::default(), Origins::default());
-        authentication::check_requests(self, workload, &mut report);
+        authentication::check(self, workload, &mut report);
         let user = wasm_plugin::compile(self, workload, &mut report);
         let made = make(&user, &mut origins, &mut report).map(|mut snapshot| {
             (snapshot.admin, snapshot.workers) = (settings.admin, settings.workers);

@@ -1,0 +1,263 @@
+//! Mutual TLS between workloads: who is let in, as whom, and what everybody else sees.
+
+use super::callers::Shown;
+use super::{Described, Network, Sidecars, workload};
+use host::ca::{Authority, DEFAULT_LIFETIME, SpiffeId};
+use libtest_mimic::{Failed, Trial};
+use outrigger_tests::raw::http1::{self, Kind};
+use outrigger_tests::raw::{After, Ended, Upstream};
+use rcgen::string::Ia5String;
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType};
+use std::fs;
+use std::time::SystemTime;
+
+pub(super) fn trials() -> Vec<Trial> {
+    let all: [(&str, fn() -> Result<(), String>); 6] = [
+        ("strict_with_principals", strict_with_principals),
+        ("permissive", permissive),
+        ("disabled", disabled),
+        ("modes_change_while_it_runs", modes_change),
+        ("who_is_not_let_in", not_let_in),
+        ("rotation", rotation),
+    ];
+    let trial = |(name, run): (&str, fn() -> Result<(), String>)| {
+        Trial::test(format!("mesh::identity::{name}"), move || run().map_err(Failed::from))
+    };
+    all.into_iter().map(trial).collect()
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const GET: &str = "GET / HTTP/1.1\r\nhost: reviews:9080\r\n\r\n";
+
+/// Hosts of the workloads on a test's network.
+const REVIEWS: u8 = 1;
+const RATINGS: u8 = 2;
+const MALLORY: u8 = 3;
+
+fn peer_authentication(mode: &str) -> String {
+    format!(
+        "---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: default, namespace: shop}}
+spec: {{mtls: {{mode: {mode}}}}}
+"
+    )
+}
+
+/// Reviews may be called by ratings alone.
+const RATINGS_ALONE: &str = "---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: reviews, namespace: shop}
+spec:
+  selector: {matchLabels: {app: reviews}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/ratings]}}]}]
+";
+
+/// Three workloads; the application of reviews is an upstream.
+fn three(network: Network, upstream: &Upstream) -> String {
+    let described = [("reviews", REVIEWS, upstream.port), ("ratings", RATINGS, 1), ("mallory", MALLORY, 1)];
+    let each = described.map(|(name, host, app)| workload(network, &Described { name, host, app }, "HTTP"));
+    each.concat()
+}
+
+fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what} is {found:?}, not {expected:?}")) }
+}
+
+/// What the application is told of its client.
+fn client_certificate(upstream: &Upstream) -> Result<Option<String>, String> {
+    upstream.wait_for(1)?;
+    let requests = upstream.take();
+    Ok(requests.first().and_then(|request| request.header("x-forwarded-client-cert")))
+}
+
+fn strict_with_principals() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let istio = three(network, &upstream) + &peer_authentication("STRICT") + RATINGS_ALONE;
+    let mut sidecars = Sidecars::start(network, &istio)?;
+    // A client cannot say who it is but by its certificate.
+    let forged = "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/shop/sa/admin\r\n";
+    equal("ratings", sidecars.call(RATINGS, "reviews", forged)?.status(), 200)?;
+    let told = client_certificate(&upstream)?.unwrap_or_default();
+    let (by, uri) = ("By=spiffe://cluster.local/ns/shop/sa/reviews;", "URI=spiffe://cluster.local/ns/shop/sa/ratings");
+    if !(told.starts_with(by) && told.ends_with(uri) && !told.contains("admin")) {
+        return Err(format!("the application is told {told:?}"));
+    }
+    let refused = sidecars.call(MALLORY, "reviews", "")?;
+    equal("mallory", (refused.status(), refused.text().as_str()), (403, "RBAC: access denied"))?;
+    let plain = sidecars.caller(REVIEWS).bytes(GET.as_bytes())?;
+    equal("in plain text", plain.0, Vec::new())?;
+    sidecars.rejected("reviews", "plaintext")?;
+    equal("requests of the refused", upstream.take().len(), 0)
+}
+
+fn permissive() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let mut sidecars = Sidecars::start(network, &three(network, &upstream))?;
+    equal("through sidecars", sidecars.call(RATINGS, "reviews", "")?.status(), 200)?;
+    if client_certificate(&upstream)?.is_none() {
+        return Err("a sidecar has called another in plain text".to_owned());
+    }
+    let mut plain = sidecars.caller(REVIEWS).plain()?;
+    plain.send(GET)?;
+    let answer = http1::read(&mut plain, Kind::Response("GET"))?.ok_or("no answer")?;
+    equal("in plain text", answer.status(), 200)?;
+    equal("of whom nothing is known", client_certificate(&upstream)?, None)?;
+    // TLS that is not the mesh's is nobody's on a port of HTTP.
+    let foreign = sidecars.caller(REVIEWS).offering(&["http/1.1"]).get(None);
+    equal("other TLS is closed", foreign.is_err(), true)?;
+    let without = sidecars.caller(REVIEWS).get(None);
+    equal("without a certificate it is closed", without.is_err(), true)?;
+    sidecars.rejected("reviews", "no_certificate")
+}
+
+fn disabled() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let sidecars = Sidecars::start(network, &(three(network, &upstream) + &peer_authentication("DISABLE")))?;
+    equal("through sidecars", sidecars.call(RATINGS, "reviews", "")?.status(), 200)?;
+    equal("of whom nothing is known", client_certificate(&upstream)?, None)
+}
+
+/// Connections that are there are no way around a mode that has come.
+fn modes_change() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let services = three(network, &upstream);
+    let sidecars = Sidecars::start(network, &services)?;
+    let mut plain = sidecars.caller(REVIEWS).plain()?;
+    plain.send(GET)?;
+    let answer = http1::read(&mut plain, Kind::Response("GET"))?.ok_or("no answer")?;
+    equal("in plain text", answer.status(), 200)?;
+    sidecars.reload(&(services.clone() + &peer_authentication("STRICT")))?;
+    let later = plain.send(GET).and_then(|()| http1::read(&mut plain, Kind::Response("GET")));
+    if let Ok(Some(answer)) = later {
+        return Err(format!("in plain text after STRICT: {}", answer.start));
+    }
+    equal("through sidecars", sidecars.call(RATINGS, "reviews", "")?.status(), 200)?;
+    sidecars.reload(&(services + &peer_authentication("DISABLE")))?;
+    equal("through sidecars without", sidecars.call(RATINGS, "reviews", "")?.status(), 200)
+}
+
+/// A certificate as no CA of a mesh would make it.
+fn odd(authority: &rcgen::CertifiedIssuer<'_, KeyPair>, uris: &[&str], name: Option<&str>, days: [i32; 2]) -> Shown {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    if let Some(name) = name {
+        params.distinguished_name.push(DnType::CommonName, name);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.subject_alt_names = uris.iter().map(|uri| SanType::URI(Ia5String::try_from(*uri).unwrap())).collect();
+    [params.not_before, params.not_after] = days.map(|year| rcgen::date_time_ymd(year, 1, 1));
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, authority).unwrap();
+    Shown { chain: certificate.pem(), key: key.serialize_pem() }
+}
+
+fn not_let_in() -> Result<(), String> {
+    const RATINGS_ID: &str = "spiffe://cluster.local/ns/shop/sa/ratings";
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let mut sidecars = Sidecars::start(network, &(three(network, &upstream) + &peer_authentication("STRICT")))?;
+    // The mesh trusts one more CA, which makes what no CA of a mesh should.
+    let mut params = CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "odd");
+    let odd_authority = rcgen::CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let roots = sidecars.certificates("reviews").join("root-cert.pem");
+    let bundle = fs::read_to_string(&roots).unwrap() + &odd_authority.pem();
+    fs::write(&roots, bundle).unwrap();
+    sidecars.proxies["reviews"].reload_certificates().map_err(|faults| faults.to_string())?;
+    let foreign = Authority::root("Elsewhere", SystemTime::now())?;
+    let foreign = foreign.issue(&RATINGS_ID.parse::<SpiffeId>()?, DEFAULT_LIFETIME, SystemTime::now())?;
+    let now = [2020, 2120];
+    let made = |uris: &[&str], name, days| odd(&odd_authority, uris, name, days);
+    let rows = [
+        (made(&[RATINGS_ID], None, [2020, 2021]), "expired"),
+        (made(&[RATINGS_ID], None, [2119, 2120]), "not_valid_yet"),
+        (Shown { chain: foreign.chain, key: foreign.key }, "unknown_issuer"),
+        (made(&["spiffe://cluster.local.evil/ns/shop/sa/ratings"], None, now), "wrong_trust_domain"),
+        (made(&[], None, now), "no_identity"),
+        (made(&[], Some(RATINGS_ID), now), "no_identity"),
+        (made(&[RATINGS_ID, "spiffe://evil.example/ns/shop/sa/ratings"], None, now), "wrong_trust_domain"),
+        (made(&["https://cluster.local/ns/shop/sa/ratings"], None, now), "malformed_identity"),
+    ];
+    let caller = sidecars.caller(REVIEWS);
+    for (shown, reason) in rows {
+        if let Ok(answer) = caller.get(Some(&shown)) {
+            return Err(format!("who should have heard {reason:?} was answered {answer:?}"));
+        }
+        sidecars.rejected("reviews", reason)?;
+    }
+    // TLS 1.1, in a ClientHello that says no more; half a ClientHello and the end; bytes that are nothing.
+    let hello = |version: u8| {
+        let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, version];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0, 0x2F, 1, 0]);
+        hello
+    };
+    equal("TLS 1.1", caller.bytes(&hello(2))?.0, vec![21, 3, 1, 0, 2, 2, 70])?;
+    sidecars.rejected("reviews", "no_common_version")?;
+    let mut half = caller.plain()?;
+    half.send(&hello(3)[..20])?;
+    half.half_close();
+    equal("half a ClientHello", half.rest()?.0, Vec::new())?;
+    sidecars.rejected("reviews", "closed")?;
+    let (said, ended) = caller.bytes(&[0xEE; 64])?;
+    equal("garbage", said, Vec::new())?;
+    equal("garbage ends", matches!(ended, Ended::Closed | Ended::Reset), true)?;
+    // Nobody else is affected; who has two names of the mesh is both.
+    let both = made(&[RATINGS_ID, "spiffe://cluster.local/ns/shop/sa/second"], None, now);
+    let answer = caller.get(Some(&both))?;
+    equal("with two names", answer.starts_with("HTTP/1.1 200"), true)?;
+    let told = client_certificate(&upstream)?.unwrap_or_default();
+    equal("both names are told", told.matches(";URI=").count(), 2)?;
+    equal("through sidecars", sidecars.call(RATINGS, "reviews", "")?.status(), 200)
+}
+
+/// New connections have the new certificate, those that are there go on; what is broken changes nothing and is said.
+fn rotation() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let sidecars = Sidecars::start(network, &(three(network, &upstream) + &peer_authentication("STRICT")))?;
+    let caller = sidecars.caller(REVIEWS);
+    let folder = sidecars.certificates("ratings");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let shown = Shown { chain: read("cert-chain.pem"), key: read("key.pem") };
+    let ask = |connection: &mut super::callers::Secured| {
+        connection.say(GET.as_bytes())?;
+        let answer = connection.until(b"\r\n\r\nok")?;
+        if answer.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err(String::from_utf8_lossy(&answer).into_owned()) }
+    };
+    let mut old = caller.secured(Some(&shown))?;
+    ask(&mut old)?;
+    let proxy = &sidecars.proxies["reviews"];
+    let reload = || proxy.reload_certificates().map_err(|faults| faults.to_string());
+    sidecars.issue("reviews");
+    reload()?;
+    let mut new = caller.secured(Some(&shown))?;
+    ask(&mut new)?;
+    equal("the certificate is another", old.server() != new.server(), true)?;
+    ask(&mut old)?;
+    fs::write(sidecars.certificates("reviews").join("key.pem"), "broken").unwrap();
+    let fault = reload().err().unwrap_or_default();
+    equal("the fault names the file", fault.contains("reviews/key.pem"), true)?;
+    let mut still = caller.secured(Some(&shown))?;
+    ask(&mut still)?;
+    equal("the old certificate stays", still.server(), new.server())?;
+    let ready = sidecars.admin(REVIEWS, "/ready")?;
+    let said = ready.text();
+    equal("it stays ready", ready.status(), 200)?;
+    equal("and says why not all is well", said.contains("certificates") && said.contains("key.pem"), true)?;
+    let stats = sidecars.admin(REVIEWS, "/stats/prometheus")?.text();
+    equal("so does a metric", stats.contains("outrigger_certificates_stale 1"), true)?;
+    sidecars.issue("reviews");
+    reload()?;
+    let stats = sidecars.admin(REVIEWS, "/stats/prometheus")?.text();
+    equal("until all is well", stats.contains("outrigger_certificates_stale 0"), true)?;
+    let mut last = caller.secured(Some(&shown))?;
+    ask(&mut last)?;
+    equal("with the last", last.server() != new.server(), true)?;
+    let certificates = sidecars.admin(REVIEWS, "/certs")?.text();
+    let named = certificates.contains("spiffe://cluster.local/ns/shop/sa/reviews");
+    equal("/certs shows it", named, true)?;
+    Ok(())
+}
