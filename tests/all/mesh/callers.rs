@@ -54,8 +54,24 @@ impl Caller {
         socket.rest()
     }
 
+    /// What a client that secures its connection says first.
+    pub(super) fn hello(&self) -> Result<Vec<u8>, String> {
+        let mut hello = Vec::new();
+        self.connection(None)?.write_tls(&mut hello).map_err(|error| error.to_string())?;
+        Ok(hello)
+    }
+
     /// With TLS, and perhaps a certificate. The server's own is not judged.
     pub(super) fn secured(&self, shown: Option<&Shown>) -> Result<Secured, String> {
+        let connection = self.connection(shown)?;
+        let stream = self.stream()?;
+        stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(|error| error.to_string())?;
+        let mut secured = Secured(StreamOwned::new(connection, stream));
+        secured.0.flush().map_err(|error| error.to_string())?;
+        Ok(secured)
+    }
+
+    fn connection(&self, shown: Option<&Shown>) -> Result<ClientConnection, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -76,12 +92,7 @@ impl Caller {
         config.alpn_protocols.clone_from(&self.offered);
         let name = ServerName::try_from("outbound_.9080_._.reviews.shop.svc.cluster.local");
         let name = name.map_err(|error| text(&error))?;
-        let connection = ClientConnection::new(Arc::new(config), name).map_err(|error| text(&error))?;
-        let stream = self.stream()?;
-        stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(|error| text(&error))?;
-        let mut secured = Secured(StreamOwned::new(connection, stream));
-        secured.0.flush().map_err(|error| text(&error))?;
-        Ok(secured)
+        ClientConnection::new(Arc::new(config), name).map_err(|error| text(&error))
     }
 
     /// What a server answers to a request over TLS, head and body.

@@ -12,13 +12,15 @@ use std::fs;
 use std::time::SystemTime;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let all: [(&str, fn() -> Result<(), String>); 6] = [
+    let all: [(&str, fn() -> Result<(), String>); 8] = [
         ("strict_with_principals", strict_with_principals),
         ("permissive", permissive),
         ("disabled", disabled),
         ("modes_change_while_it_runs", modes_change),
         ("who_is_not_let_in", not_let_in),
         ("rotation", rotation),
+        ("connections_without_http", connections),
+        ("servers_that_speak_first", speaks_first),
     ];
     let trial = |(name, run): (&str, fn() -> Result<(), String>)| {
         Trial::test(format!("mesh::identity::{name}"), move || run().map_err(Failed::from))
@@ -266,4 +268,70 @@ fn rotation() -> Result<(), String> {
     let named = certificates.contains("spiffe://cluster.local/ns/shop/sa/reviews");
     equal("/certs shows it", named, true)?;
     Ok(())
+}
+
+/// Greets, and answers what it is told.
+fn greeting() -> Result<Upstream, String> {
+    Upstream::start(|mut visit| {
+        visit.socket.send("hello\n")?;
+        while let Some(said) = visit.socket.take(5)? {
+            visit.socket.send(said)?;
+        }
+        Ok(())
+    })
+}
+
+/// One workload of bytes, and two clients with certificates.
+fn of_bytes(network: Network, upstream: &Upstream, more: &str) -> Result<(Sidecars, [Shown; 2]), String> {
+    let described = Described { name: "reviews", host: REVIEWS, app: upstream.port };
+    let sidecars = Sidecars::start(network, &(workload(network, &described, "TCP") + more))?;
+    let shown = ["ratings", "mallory"].map(|account| {
+        sidecars.issue(account);
+        let read = |name: &str| fs::read_to_string(sidecars.certificates(account).join(name)).unwrap();
+        Shown { chain: read("cert-chain.pem"), key: read("key.pem") }
+    });
+    Ok((sidecars, shown))
+}
+
+/// Policies decide before a byte is passed on, either way.
+fn connections() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), greeting()?);
+    let (sidecars, [ratings, mallory]) =
+        of_bytes(network, &upstream, &(peer_authentication("STRICT") + RATINGS_ALONE))?;
+    let caller = sidecars.caller(REVIEWS).offering(&["istio"]);
+    let mut allowed = caller.secured(Some(&ratings))?;
+    equal("the greeting", allowed.until(b"\n")?, b"hello\n".to_vec())?;
+    allowed.say(b"what?")?;
+    equal("the answer", allowed.until(b"?")?, b"what?".to_vec())?;
+    let mut refused = caller.secured(Some(&mallory))?;
+    equal("what the refused gets", refused.rest().unwrap_or_default(), String::new())?;
+    equal("connections of the refused", upstream.connections(), 1)?;
+    // A DENY rule about requests is about every connection.
+    let all = "---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: posts, namespace: shop}
+spec: {action: DENY, rules: [{to: [{operation: {methods: [POST]}}]}]}
+";
+    let described = Described { name: "reviews", host: REVIEWS, app: upstream.port };
+    sidecars.reload(&(workload(network, &described, "TCP") + RATINGS_ALONE + all))?;
+    let mut refused = caller.secured(Some(&ratings))?;
+    equal("what anybody gets then", refused.rest().unwrap_or_default(), String::new())?;
+    equal("connections then", upstream.connections(), 1)
+}
+
+/// PERMISSIVE: who says nothing waits for the server, in plain text; TLS that is not the mesh's is the application's.
+fn speaks_first() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), greeting()?);
+    let (sidecars, [ratings, _]) = of_bytes(network, &upstream, "")?;
+    let caller = sidecars.caller(REVIEWS);
+    let mut plain = caller.plain()?;
+    equal("in plain text", plain.take(6)?, Some(b"hello\n".to_vec()))?;
+    let mut secured = sidecars.caller(REVIEWS).offering(&["istio"]).secured(Some(&ratings))?;
+    equal("secured", secured.until(b"\n")?, b"hello\n".to_vec())?;
+    let mut foreign = caller.plain()?;
+    let hello = sidecars.caller(REVIEWS).offering(&["http/1.1"]).hello()?;
+    foreign.send(&hello)?;
+    equal("the greeting before other TLS", foreign.take(6)?, Some(b"hello\n".to_vec()))?;
+    equal("other TLS, as it came", foreign.take(5)?, Some(hello[..5].to_vec()))
 }

@@ -1,7 +1,7 @@
 //! Gateways and the VirtualServices that name them → the listeners of a gateway proxy.
 
 use super::destination_rule::clusters;
-use super::filters::{CLUSTER_HEADER, FilterConfigs};
+use super::filters::{CLUSTER_HEADER, FilterConfigs, connection_plugins};
 use super::origin::{Origin, Origins};
 use super::virtual_service::{Meant, RouteCompiler};
 use super::wasm_plugin::{Mode, UserPlugins};
@@ -12,7 +12,7 @@ use crate::mesh::{Mesh, Service, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, NetworkFilter,
-    TransportProtocol,
+    TcpProxy, TransportProtocol,
 };
 use header_rules::{RedirectConfig, RouteConfig, VirtualHostConfig};
 use istio_api::gateway::{Server, ServerTlsMode};
@@ -135,8 +135,8 @@ impl<'m> Maker<'_, 'm> {
         }
         for placed in servers.iter().filter(|placed| !is_plain_http(placed)) {
             let Some(tls) = &placed.server.tls else {
-                self.check_unjudged(placed);
-                self.tcp(placed, &mut chains);
+                self.check_connections(placed);
+                self.tcp(placed, &mut chains)?;
                 continue;
             };
             let names = server_names(placed.server);
@@ -150,8 +150,8 @@ impl<'m> Maker<'_, 'm> {
             let wanted = by_server_name(names);
             match tls.mode {
                 ServerTlsMode::Passthrough => {
-                    self.check_unjudged(placed);
-                    self.passthrough(placed, &mut chains);
+                    self.check_connections(placed);
+                    self.passthrough(placed, &mut chains)?;
                 }
                 _ => {
                     let path = format!("{}.tls", placed.path);
@@ -189,13 +189,9 @@ impl<'m> Maker<'_, 'm> {
         })))
     }
 
-    /// Whether policies may pass by a server, as they do by one without HTTP.
-    fn check_unjudged(&mut self, placed: &Placed<'_>) {
-        if !self.authz.policies.is_empty() {
-            let field = Field { name: placed.resource, path: &placed.path };
-            let port = format!("port {}", placed.server.port.number);
-            self.report.refuse(field, port, authorization_policy::UNJUDGED);
-        }
+    fn check_connections(&mut self, placed: &Placed<'_>) {
+        let field = Field { name: placed.resource, path: &placed.path };
+        authorization_policy::check_connections(&self.authz, field, placed.server.port.number.get(), self.report);
     }
 
     /// Domains with the VirtualServices that route them; those that agree share one virtual host.
@@ -275,7 +271,7 @@ impl<'m> Maker<'_, 'm> {
     }
 
     /// Connections are passed on by the server name that they ask for.
-    fn passthrough(&mut self, placed: &Placed<'m>, chains: &mut Vec<FilterChain>) {
+    fn passthrough(&mut self, placed: &Placed<'m>, chains: &mut Vec<FilterChain>) -> serde_json::Result<()> {
         let name = gateway_name(placed.resource);
         let port = placed.server.port.number.get();
         for service in self.mesh.virtual_services.of_gateway(&name, &self.workload.namespace) {
@@ -292,15 +288,16 @@ impl<'m> Maker<'_, 'm> {
                     let Some(cluster) = self.l4_cluster(&route.route, service, &path, port) else { continue };
                     let wanted = by_server_name(names);
                     if !chains.iter().any(|known| known.filter_chain_match == wanted) {
-                        chains.push(chain(wanted, self.tcp_proxy(cluster)));
+                        chains.push(chain(wanted, self.tcp_proxy(cluster)?));
                     }
                 }
             }
         }
+        Ok(())
     }
 
     /// The first VirtualService with a route for the port says where connections go.
-    fn tcp(&mut self, placed: &Placed<'m>, chains: &mut Vec<FilterChain>) {
+    fn tcp(&mut self, placed: &Placed<'m>, chains: &mut Vec<FilterChain>) -> serde_json::Result<()> {
         let name = gateway_name(placed.resource);
         let port = placed.server.port.number.get();
         let services: Vec<_> = self.mesh.virtual_services.of_gateway(&name, &self.workload.namespace).collect();
@@ -317,14 +314,15 @@ impl<'m> Maker<'_, 'm> {
         let Some((service, index, route)) = found else {
             let reason = "no VirtualService has a tcp route for it: nothing listens there";
             self.report.notice(Field { name: placed.resource, path: &placed.path }, port, reason);
-            return;
+            return Ok(());
         };
         let path = format!("spec.tcp[{index}]");
         if let Some(cluster) = self.l4_cluster(&route.route, service, &path, port)
             && chains.is_empty()
         {
-            chains.push(chain(FilterChainMatch::default(), self.tcp_proxy(cluster)));
+            chains.push(chain(FilterChainMatch::default(), self.tcp_proxy(cluster)?));
         }
+        Ok(())
     }
 
     fn is_for(&self, gateways: &[String], service: &RoutedHosts<'_>, name: &str) -> bool {
@@ -353,8 +351,9 @@ impl<'m> Maker<'_, 'm> {
         Some(Meant::by(&destination.destination, namespace, self.mesh, self.workload, port).cluster_name())
     }
 
-    fn tcp_proxy(&self, cluster: String) -> NetworkFilter {
-        NetworkFilter::TcpProxy(self.settings.tcp_proxy(self.mesh, cluster))
+    fn tcp_proxy(&self, cluster: String) -> serde_json::Result<NetworkFilter> {
+        let plugins = connection_plugins(&self.authz)?;
+        Ok(NetworkFilter::TcpProxy(TcpProxy { plugins, ..self.settings.tcp_proxy(self.mesh, cluster) }))
     }
 }
 

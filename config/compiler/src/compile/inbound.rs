@@ -1,6 +1,6 @@
 //! What a sidecar does with the requests for its workload.
 
-use super::filters::FilterConfigs;
+use super::filters::{FilterConfigs, connection_plugins};
 use super::wasm_plugin::{Mode, UserPlugins};
 use super::{Settings, authorization_policy, mutual_tls, sidecar};
 use crate::mesh::peer_authentications::{PeerMode, PeerRule};
@@ -9,7 +9,7 @@ use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Named, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, Endpoint, FilterChain, FilterChainMatch, HttpConnectionManager, Listener,
-    Locality, NetworkFilter, TransportProtocol,
+    Locality, NetworkFilter, TcpProxy, TransportProtocol,
 };
 use istio_api::sidecar::{CaptureMode, IngressListener, Sidecar};
 use istio_api::{Protocol, Resource};
@@ -205,9 +205,9 @@ struct Maker<'c, 'm> {
 
 impl Maker<'_, '_> {
     fn check(&self, port: &AppPort<'_>, report: &mut Report) {
-        if !port.is_http() && !self.authz.policies.is_empty() {
+        if !port.is_http() {
             let field = Field { name: port.named, path: &port.path };
-            report.refuse(field, format!("port {}", port.number), authorization_policy::UNJUDGED);
+            authorization_policy::check_connections(&self.authz, field, port.number, report);
         }
     }
 
@@ -256,7 +256,10 @@ impl Maker<'_, '_> {
 
     fn filter(&self, port: &AppPort<'_>) -> serde_json::Result<NetworkFilter> {
         Ok(match port.is_http() {
-            false => NetworkFilter::TcpProxy(self.settings.tcp_proxy(self.mesh, port.cluster_name())),
+            false => NetworkFilter::TcpProxy(TcpProxy {
+                plugins: connection_plugins(&self.authz)?,
+                ..self.settings.tcp_proxy(self.mesh, port.cluster_name())
+            }),
             true => {
                 let configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
                 NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
