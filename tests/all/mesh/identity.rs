@@ -12,20 +12,20 @@ use std::fs;
 use std::time::SystemTime;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let all: [(&str, fn() -> Result<(), String>); 8] = [
-        ("strict_with_principals", strict_with_principals),
-        ("permissive", permissive),
-        ("disabled", disabled),
-        ("modes_change_while_it_runs", modes_change),
-        ("who_is_not_let_in", not_let_in),
-        ("rotation", rotation),
-        ("connections_without_http", connections),
-        ("servers_that_speak_first", speaks_first),
-    ];
-    let trial = |(name, run): (&str, fn() -> Result<(), String>)| {
-        Trial::test(format!("mesh::identity::{name}"), move || run().map_err(Failed::from))
-    };
-    all.into_iter().map(trial).collect()
+    vec![
+        trial("strict_with_principals", strict_with_principals),
+        trial("permissive", permissive),
+        trial("disabled", disabled),
+        trial("modes_change_while_it_runs", modes_change),
+        trial("who_is_not_let_in", not_let_in),
+        trial("rotation", rotation),
+        trial("connections_without_http", connections),
+        trial("servers_that_speak_first", speaks_first),
+    ]
+}
+
+fn trial(name: &str, run: fn() -> Result<(), String>) -> Trial {
+    Trial::test(format!("mesh::identity::{name}"), move || run().map_err(Failed::from))
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
