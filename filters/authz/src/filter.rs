@@ -38,6 +38,7 @@ struct Authz {
     policies: Policies,
     providers: Vec<Provider>,
     surroundings: Surroundings,
+    judges_connections: bool,
     audit: Audit,
     metrics: Metrics,
     /// Streams that providers are, or were, asked about.
@@ -111,6 +112,9 @@ impl Filter for Authz {
                 let id = self.id(rule);
                 self.audit.closed(connection, &id);
             }
+            Err(Refused::TooEarly) => {
+                log::error!("a connection is closed because this proxy knows who its client is only later");
+            }
             Err(Refused::Undecided(error)) => {
                 log::error!("a connection is closed because an attribute is unavailable: {error}");
             }
@@ -170,6 +174,7 @@ impl Authz {
             policies: compiled.take_policies(),
             providers: compiled.providers,
             surroundings: Surroundings { peer_address: compiled.peer_address, ..Surroundings::default() },
+            judges_connections: compiled.judges_connections,
             audit: Audit { log_denials: compiled.log_denials },
             metrics: Metrics::define(root),
             asked: IdMap::new(),
@@ -297,6 +302,9 @@ impl Authz {
 
     /// About a connection. Providers are asked about requests only: where one would have to be, nothing passes.
     fn judge(&mut self, connection: &mut Stream<'_>) -> Result<(), Refused> {
+        if !self.judges_connections && !self.policies.is_empty() {
+            return Err(Refused::TooEarly);
+        }
         for custom in 0..self.policies.custom.len() {
             if let Some(rule) = self.asks(custom, connection).map_err(Refused::Undecided)? {
                 return Err(Refused::By(Some(rule)));
@@ -376,6 +384,8 @@ impl Authz {
 enum Refused {
     /// By a rule, or for want of one.
     By(Option<RuleId>),
+    /// Stock Envoy accepts connections before their handshake: a rule that refuses an identity would let it in.
+    TooEarly,
     /// What the decision needs cannot be told.
     Undecided(Unavailable),
 }

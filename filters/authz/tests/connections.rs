@@ -64,3 +64,13 @@ fn providers_are_not_asked() {
     let elsewhere = r#"{"to": [{"operation": {"ports": ["80"]}}]}"#;
     assert_eq!(connect(&policies.replace("RULE", elsewhere)), (true, false));
 }
+
+/// Stock Envoy accepts connections before their handshake, so whoever is denied by identity would not be known.
+#[test]
+fn stock_envoy_knows_too_little() {
+    let mut proxy = NativeProxy::new(Settings::default());
+    let denied = r#"{"policies": [{"name": "who", "action": "DENY",
+        "rules": [{"from": [{"source": {"principals": ["evil*"]}}]}]}]}"#;
+    proxy.add_plugin(authz::configure, denied.as_bytes()).unwrap();
+    assert!(!proxy.connect());
+}

@@ -4,39 +4,43 @@ use super::callers::Shown;
 use super::{Described, Network, Sidecars, workload};
 use host::ca::{Authority, DEFAULT_LIFETIME, SpiffeId};
 use libtest_mimic::{Failed, Trial};
+use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::http1::{self, Kind};
 use outrigger_tests::raw::{After, Ended, Upstream};
 use rcgen::string::Ia5String;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType};
 use std::fs;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
-        trial("strict_with_principals", strict_with_principals),
-        trial("permissive", permissive),
-        trial("disabled", disabled),
-        trial("modes_change_while_it_runs", modes_change),
-        trial("who_is_not_let_in", not_let_in),
-        trial("rotation", rotation),
-        trial("connections_without_http", connections),
-        trial("servers_that_speak_first", speaks_first),
+        trial("identity::strict_with_principals", strict_with_principals),
+        trial("identity::permissive", permissive),
+        trial("identity::disabled", disabled),
+        trial("identity::modes_change_while_it_runs", modes_change),
+        trial("identity::who_is_not_let_in", not_let_in),
+        trial("identity::rotation", rotation),
+        trial("identity::rotation_under_load", rotation_under_load),
+        trial("identity::two_clusters_of_one_root", two_clusters),
+        trial("identity::connections_without_http", connections),
+        trial("identity::servers_that_speak_first", speaks_first),
     ]
 }
 
-fn trial(name: &str, run: fn() -> Result<(), String>) -> Trial {
-    Trial::test(format!("mesh::identity::{name}"), move || run().map_err(Failed::from))
+pub(super) fn trial(name: &str, run: fn() -> Result<(), String>) -> Trial {
+    Trial::test(format!("mesh::{name}"), move || run().map_err(Failed::from))
 }
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nhost: reviews:9080\r\n\r\n";
 
 /// Hosts of the workloads on a test's network.
-const REVIEWS: u8 = 1;
-const RATINGS: u8 = 2;
-const MALLORY: u8 = 3;
+pub(super) const REVIEWS: u8 = 1;
+pub(super) const RATINGS: u8 = 2;
+pub(super) const MALLORY: u8 = 3;
 
-fn peer_authentication(mode: &str) -> String {
+pub(super) fn peer_authentication(mode: &str) -> String {
     format!(
         "---
 apiVersion: security.istio.io/v1
@@ -58,13 +62,13 @@ spec:
 ";
 
 /// Three workloads; the application of reviews is an upstream.
-fn three(network: Network, upstream: &Upstream) -> String {
+pub(super) fn three(network: Network, upstream: &Upstream) -> String {
     let described = [("reviews", REVIEWS, upstream.port), ("ratings", RATINGS, 1), ("mallory", MALLORY, 1)];
     let each = described.map(|(name, host, app)| workload(network, &Described { name, host, app }, "HTTP"));
     each.concat()
 }
 
-fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
+pub(super) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("{what} is {found:?}, not {expected:?}")) }
 }
 
@@ -168,7 +172,7 @@ fn not_let_in() -> Result<(), String> {
     let roots = sidecars.certificates("reviews").join("root-cert.pem");
     let bundle = fs::read_to_string(&roots).unwrap() + &odd_authority.pem();
     fs::write(&roots, bundle).unwrap();
-    sidecars.proxies["reviews"].reload_certificates().map_err(|faults| faults.to_string())?;
+    sidecars.reread("reviews")?;
     let foreign = Authority::root("Elsewhere", SystemTime::now())?;
     let foreign = foreign.issue(&RATINGS_ID.parse::<SpiffeId>()?, DEFAULT_LIFETIME, SystemTime::now())?;
     let now = [2020, 2120];
@@ -237,8 +241,7 @@ fn rotation() -> Result<(), String> {
     };
     let mut old = caller.secured(Some(&shown))?;
     ask(&mut old)?;
-    let proxy = &sidecars.proxies["reviews"];
-    let reload = || proxy.reload_certificates().map_err(|faults| faults.to_string());
+    let reload = || sidecars.reread("reviews");
     sidecars.issue("reviews");
     reload()?;
     let mut new = caller.secured(Some(&shown))?;
@@ -268,6 +271,59 @@ fn rotation() -> Result<(), String> {
     let named = certificates.contains("spiffe://cluster.local/ns/shop/sa/reviews");
     equal("/certs shows it", named, true)?;
     Ok(())
+}
+
+/// Certificates and roots are exchanged while requests go on: none fails.
+fn rotation_under_load() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let sidecars = Sidecars::start(network, &(three(network, &upstream) + &peer_authentication("STRICT")))?;
+    let (done, begun) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let calls = || {
+            while !done.load(Ordering::Relaxed) {
+                // Half of them on connections of their own.
+                let close = if begun.fetch_add(1, Ordering::Relaxed) % 2 == 0 { "" } else { "connection: close\r\n" };
+                equal("a call", sidecars.call(RATINGS, "reviews", close)?.status(), 200)?;
+            }
+            Ok(())
+        };
+        let callers = [scope.spawn(calls), scope.spawn(calls)];
+        let rotate = || {
+            for _ in 0..5 {
+                for workload in ["reviews", "ratings"] {
+                    sidecars.issue(workload);
+                    sidecars.reread(workload)?;
+                }
+                let seen = begun.load(Ordering::Relaxed);
+                let more = wait_until(Duration::from_secs(15), || begun.load(Ordering::Relaxed) > seen + 20);
+                equal("calls go on", more, true)?;
+            }
+            Ok(())
+        };
+        let rotated = rotate();
+        done.store(true, Ordering::Relaxed);
+        let ended = callers.map(|caller| caller.join().map_err(|_| "a caller has panicked".to_owned())?);
+        ended.into_iter().chain([rotated]).collect()
+    })
+}
+
+/// Intermediates of one root accept each other's workloads; of another root nobody is accepted, on either side.
+fn two_clusters() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let mut sidecars = Sidecars::start(network, &(three(network, &upstream) + &peer_authentication("STRICT")))?;
+    let there = sidecars.root.intermediate("Example", "there", SystemTime::now())?;
+    sidecars.issue_by(&there, "ratings");
+    sidecars.reread("ratings")?;
+    equal("from the other cluster", sidecars.call(RATINGS, "reviews", "")?.status(), 200)?;
+    sidecars.issue_by(&Authority::root("Elsewhere", SystemTime::now())?, "mallory");
+    sidecars.reread("mallory")?;
+    // The caller trusts nobody that the other does: it does not get as far as to show its own.
+    equal("from elsewhere", sidecars.call(MALLORY, "reviews", "")?.status(), 503)?;
+    let roots = fs::read_to_string(sidecars.certificates("reviews").join("root-cert.pem")).unwrap();
+    fs::write(sidecars.certificates("mallory").join("root-cert.pem"), roots).unwrap();
+    sidecars.reread("mallory")?;
+    equal("from elsewhere, trusting all the same", sidecars.call(MALLORY, "reviews", "")?.status(), 503)?;
+    sidecars.rejected("reviews", "unknown_issuer")
 }
 
 /// Greets, and answers what it is told.

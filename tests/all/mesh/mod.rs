@@ -3,6 +3,7 @@
 
 mod callers;
 mod identity;
+mod policies;
 
 use callers::Caller;
 use compiler::{CompileError, Mesh, Settings, Workload};
@@ -23,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 /// The tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    identity::trials()
+    identity::trials().into_iter().chain(policies::trials()).collect()
 }
 
 /// Where a sidecar takes its application's requests.
@@ -35,6 +36,7 @@ const SERVICE: u16 = 9080;
 struct Sidecars {
     /// By the name of the workload.
     proxies: BTreeMap<String, Proxy>,
+    root: Authority,
     authority: Authority,
     folder: PathBuf,
     network: Network,
@@ -112,8 +114,9 @@ impl Sidecars {
         let name = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let folder = tools::target_directory().join("mesh").join(name);
         let now = SystemTime::now();
-        let authority = Authority::root("Example", now)?.intermediate("Example", "here", now)?;
-        let mut sidecars = Self { proxies: BTreeMap::new(), authority, folder, network, seen: BTreeMap::new() };
+        let root = Authority::root("Example", now)?;
+        let authority = root.intermediate("Example", "here", now)?;
+        let mut sidecars = Self { proxies: BTreeMap::new(), root, authority, folder, network, seen: BTreeMap::new() };
         for (workload, snapshot) in sidecars.compile(istio).map_err(|error| error.to_string())? {
             let options = Options {
                 module_cache: Some(tools::target_directory().join("modules-compiled")),
@@ -174,8 +177,13 @@ impl Sidecars {
 
     /// Writes a new certificate for a service account.
     fn issue(&self, account: &str) {
+        self.issue_by(&self.authority, account);
+    }
+
+    /// By any CA.
+    fn issue_by(&self, authority: &Authority, account: &str) {
         let identity = SpiffeId::new("cluster.local", "shop", account).unwrap();
-        let issued = self.authority.issue(&identity, DEFAULT_LIFETIME, SystemTime::now()).unwrap();
+        let issued = authority.issue(&identity, DEFAULT_LIFETIME, SystemTime::now()).unwrap();
         issued.write(&self.certificates(account)).unwrap();
     }
 
@@ -184,6 +192,11 @@ impl Sidecars {
         let mut socket = self.network.socket(from, OUTBOUND)?;
         socket.send(format!("GET / HTTP/1.1\r\nhost: {service}:{SERVICE}\r\n{more}\r\n"))?;
         http1::read(&mut socket, Kind::Response("GET"))?.ok_or_else(|| "no answer".to_owned())
+    }
+
+    /// Has a workload read its certificates again.
+    fn reread(&self, workload: &str) -> Result<(), String> {
+        self.proxies[workload].reload_certificates().map_err(|faults| faults.to_string())
     }
 
     /// A client of a kind, at a workload's sidecar.
