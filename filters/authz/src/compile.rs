@@ -37,7 +37,7 @@ fn peer_address(config: &Config, at: &mut At) -> Option<Vec<String>> {
         return None;
     }
     Some(match config.host_properties {
-        HostProperties::Outrigger if path.is_empty() => vec!["outrigger.peer_address".to_owned()],
+        HostProperties::Outrigger if path.is_empty() => vec!["source".to_owned(), "direct_address".to_owned()],
         _ => path.clone(),
     })
 }

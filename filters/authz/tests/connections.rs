@@ -10,7 +10,7 @@ fn connect(policies: &str) -> (bool, bool) {
     let address = |text: &str| text.as_bytes().to_vec();
     let properties = BTreeMap::from([
         ("source.address".to_owned(), address("10.1.2.3:4000")),
-        ("outrigger.peer_address".to_owned(), address("10.1.2.3:4000")),
+        ("source.direct_address".to_owned(), address("10.1.2.3:4000")),
         ("destination.address".to_owned(), address("10.0.0.1:3306")),
         ("destination.port".to_owned(), 3306_u64.to_le_bytes().to_vec()),
     ]);
