@@ -2,12 +2,14 @@
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use host::ca::SpiffeId;
 use host::telemetry::LogLevels;
 use istio_api::scalar::DnsLabel;
 use std::io::{IsTerminal, stdout};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Istio's traffic and security API as Proxy-Wasm filters, and a sidecar that runs them.
 #[derive(Parser)]
@@ -29,6 +31,8 @@ pub(crate) enum Verb {
     Explain(Box<ExplainArguments>),
     /// Writes the bootstrap of an Envoy that does the same, with the modules that it loads.
     Envoy(Box<EnvoyArguments>),
+    /// Makes certificates: a root, an intermediate for each Kubernetes cluster, those of workloads.
+    Ca(CaArguments),
     /// Opens a bookshop on the loopback network: services, a sidecar for each, a gateway; says what to try.
     Demo(DemoArguments),
 }
@@ -137,6 +141,13 @@ pub(crate) struct MeshArguments {
     /// How many workers [default: as many as there are CPUs; with --all one for each proxy].
     #[arg(long, value_name = "NUMBER", requires = "files")]
     pub(crate) workers: Option<usize>,
+    /// Where the workload's certificate is: cert-chain.pem, key.pem, root-cert.pem, read again when they change. With
+    /// --all a folder NAMESPACE/SERVICE_ACCOUNT in it for each.
+    #[arg(long, value_name = "FOLDER", requires = "files", conflicts_with = "ca")]
+    pub(crate) certs: Option<PathBuf>,
+    /// A CA of this process, from its folder: it issues the certificates [default with --all: a root of its own].
+    #[arg(long, value_name = "FOLDER", requires = "files")]
+    pub(crate) ca: Option<PathBuf>,
     /// Where requests are logged, in Istio's format: /dev/stdout, or a file.
     #[arg(long, value_name = "FILE", requires = "files")]
     pub(crate) access_log: Option<PathBuf>,
@@ -159,9 +170,67 @@ impl MeshArguments {
             inbound: None,
             admin: None,
             workers: None,
+            certs: None,
+            ca: None,
             access_log: None,
         }
     }
+}
+
+#[derive(Args)]
+pub(crate) struct CaArguments {
+    #[command(subcommand)]
+    pub(crate) verb: CaVerb,
+}
+
+/// What `outrigger ca` makes. The folder of a CA has ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem, as Istio's
+/// Secret `cacerts`.
+#[derive(Subcommand)]
+pub(crate) enum CaVerb {
+    /// A root, for ten years. Keep its key away from where workloads run.
+    Root {
+        /// Its organization.
+        #[arg(long, value_name = "NAME", default_value = "outrigger")]
+        organization: String,
+        /// The folder that is made.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// An intermediate for a Kubernetes cluster or a machine: it issues certificates of workloads and no others.
+    Intermediate {
+        /// The root's folder.
+        #[arg(long, value_name = "FOLDER")]
+        ca: PathBuf,
+        /// Its organization.
+        #[arg(long, value_name = "NAME", default_value = "outrigger")]
+        organization: String,
+        /// The cluster's name.
+        #[arg(long, value_name = "NAME")]
+        cluster: String,
+        /// The folder that is made.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// A workload's certificate with its key: cert-chain.pem, key.pem, root-cert.pem.
+    Workload {
+        /// The folder of the CA that issues it.
+        #[arg(long, value_name = "FOLDER")]
+        ca: PathBuf,
+        /// spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT
+        #[arg(long, value_name = "URI")]
+        identity: SpiffeId,
+        /// How long it is valid: 24h, at most 2160h.
+        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = lifetime)]
+        lifetime: Duration,
+        /// The folder that is made, or whose certificate is replaced.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<compiler::snapshot::Duration>().map_err(|error| error.to_string())?;
+    parsed.limit().ok_or_else(|| "expected a time to come".to_owned())
 }
 
 #[derive(Args)]

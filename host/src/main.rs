@@ -5,6 +5,7 @@ mod cli;
 mod demo;
 mod emit;
 mod explain;
+mod issue;
 mod run;
 
 use clap::Parser;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Envoy(arguments) => emit::envoy(&arguments),
+        Verb::Ca(arguments) => issue::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

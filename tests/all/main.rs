@@ -4,6 +4,7 @@
 mod cases;
 mod data_path;
 mod guests;
+mod mesh;
 mod parity;
 mod repository;
 mod robust;
@@ -24,6 +25,7 @@ fn main() {
     trials.extend(guests::trials());
     trials.extend(data_path::trials());
     trials.extend(parity::trials());
+    trials.extend(mesh::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the proxies: leaving the process would not.
     engines.stop();

@@ -63,7 +63,12 @@ fn written(cluster: &Cluster, how: Value) -> Value {
     let panic = cluster.outlier_detection.as_ref().map_or(0, |detection| detection.min_health_percent);
     object.insert("common_lb_config".to_owned(), json!({"healthy_panic_threshold": {"value": panic}}));
     if let Some(socket) = &cluster.transport_socket {
-        object.insert("transport_socket".to_owned(), tls::upstream(socket, cluster.protocol));
+        let socket = tls::upstream(socket, cluster.protocol);
+        let (field, value) = match speaks_both(cluster) {
+            true => ("transport_socket_matches", tls::matches(&socket)),
+            false => ("transport_socket", socket),
+        };
+        object.insert(field.to_owned(), value);
     }
     written
 }
@@ -101,16 +106,20 @@ fn discovery(cluster: &Cluster) -> Value {
 /// Endpoints by where they are and how soon they are called.
 fn endpoints(cluster: &Cluster) -> Value {
     let mut places: BTreeMap<(u32, [&str; 3]), Vec<Value>> = BTreeMap::new();
-    let mut add = |priority: u32, locality, address: Value, weight: u32| {
-        let endpoint = json!({"endpoint": {"address": address}, "load_balancing_weight": weight});
+    let told_apart = speaks_both(cluster);
+    let mut add = |priority: u32, locality, address: Value, weight: u32, plaintext: bool| {
+        let mut endpoint = json!({"endpoint": {"address": address}, "load_balancing_weight": weight});
+        if let (Some(endpoint), true) = (endpoint.as_object_mut(), told_apart && !plaintext) {
+            endpoint.insert("metadata".to_owned(), tls::metadata());
+        }
         places.entry((priority, place(locality))).or_default().push(endpoint);
     };
-    for Endpoint { address: at, weight, priority, locality } in &cluster.endpoints {
-        add(*priority, locality, address(*at), *weight);
+    for Endpoint { address: at, weight, priority, locality, plaintext } in &cluster.endpoints {
+        add(*priority, locality, address(*at), *weight, *plaintext);
     }
     for name in cluster.dns.iter().flat_map(|dns| &dns.names) {
         let at = json!({"socket_address": {"address": name.name, "port_value": name.port}});
-        add(name.priority, &name.locality, at, name.weight);
+        add(name.priority, &name.locality, at, name.weight, name.plaintext);
     }
     let groups = places.into_iter().map(|((priority, [region, zone, sub_zone]), endpoints)| {
         let mut group = json!({"priority": priority, "lb_endpoints": endpoints});
@@ -120,6 +129,13 @@ fn endpoints(cluster: &Cluster) -> Value {
         group
     });
     groups.collect()
+}
+
+/// Whether some endpoints are called without the cluster's TLS.
+fn speaks_both(cluster: &Cluster) -> bool {
+    let by_name = cluster.dns.iter().flat_map(|dns| &dns.names).map(|name| name.plaintext);
+    cluster.transport_socket.is_some()
+        && cluster.endpoints.iter().map(|endpoint| endpoint.plaintext).chain(by_name).any(|plaintext| plaintext)
 }
 
 fn place(locality: &Locality) -> [&str; 3] {

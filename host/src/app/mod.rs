@@ -175,6 +175,7 @@ fn core(workers: Option<usize>, options: Options) -> Result<Core, Faults> {
     };
     Ok(Core {
         fleet: Fleet::start(workers.unwrap_or(cpus).max(1), &setup)?,
+        stale_certificates: registry.gauge("outrigger_certificates_stale", &[]),
         modules: crate::generation::ModuleCache::new(engine),
         registry,
         log_writer,

@@ -72,6 +72,7 @@ impl Resolver {
                     weight: wanted.weight,
                     priority: wanted.priority,
                     locality: wanted.locality.clone(),
+                    plaintext: wanted.plaintext,
                 }));
             }
         }

@@ -1,17 +1,30 @@
 //! `outrigger envoy`: what our proxy runs, written for others to run.
 
 use crate::cli::{BAD_DATA, DataFormat, EnvoyArguments, USAGE};
-use crate::run::{Source, say};
+use crate::run::{Identities, Source, say};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// Writes the bootstrap of an Envoy for each proxy, and the modules that they load.
 pub(crate) fn envoy(arguments: &EnvoyArguments) -> ExitCode {
-    let loaded = match Source::of(arguments.snapshot.as_deref(), &arguments.mesh).load() {
+    let mesh = &arguments.mesh;
+    if mesh.ca.is_some() {
+        eprintln!(
+            "outrigger: Envoy issues no certificates: make them with outrigger ca workload, and name them with --certs"
+        );
+        return ExitCode::from(USAGE);
+    }
+    let mut identities = match &mesh.certs {
+        Some(folder) => Identities::of_folder(std::path::absolute(folder).unwrap_or(folder.clone()), mesh.all),
+        None => Identities::none(),
+    };
+    let source = Source::of(arguments.snapshot.as_deref(), mesh);
+    let loaded = match source.load(&mut identities, SystemTime::now()) {
         Ok(loaded) => loaded,
         Err(faults) => {
             faults.iter().for_each(|fault| eprintln!("{fault}"));
@@ -19,7 +32,7 @@ pub(crate) fn envoy(arguments: &EnvoyArguments) -> ExitCode {
         }
     };
     say(&loaded.remarks);
-    if arguments.mesh.all && arguments.directory.is_none() {
+    if mesh.all && arguments.directory.is_none() {
         eprintln!("outrigger: --all makes several bootstraps: say with --directory where they are put");
         return ExitCode::from(USAGE);
     }

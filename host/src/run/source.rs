@@ -1,15 +1,18 @@
 //! Where what runs is read from: a snapshot, or Istio's resources and the workloads that are meant.
 
 use crate::cli::MeshArguments;
+use crate::run::identity::Identities;
 use compiler::snapshot::{AccessLog, Snapshot};
 use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
+use host::ca::SpiffeId;
 use istio_api::scalar::{DnsLabel, Labels};
 use istio_api::{File, Resources};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Istio's ports.
 const OUTBOUND: u16 = 15001;
@@ -45,12 +48,28 @@ impl Source {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn load(&self) -> Result<Loaded, Faults> {
+    pub(crate) fn load(&self, identities: &mut Identities, now: SystemTime) -> Result<Loaded, Faults> {
         match self {
             Self::Snapshot(file) => {
                 Ok(Loaded { proxies: vec![(String::new(), read_snapshot(file)?)], remarks: Vec::new() })
             }
-            Self::Mesh(arguments) => load_mesh(arguments),
+            Self::Mesh(arguments) => load_mesh(arguments, identities, now),
+        }
+    }
+
+    /// Where the certificates of its workloads come from.
+    ///
+    /// # Errors
+    /// What is wrong with a CA that is named.
+    pub(crate) fn identities(&self, now: SystemTime) -> Result<Identities, Faults> {
+        match self {
+            Self::Snapshot(_) => Ok(Identities::none()),
+            Self::Mesh(arguments) => match (&arguments.certs, &arguments.ca) {
+                (Some(folder), _) => Ok(Identities::of_folder(folder.clone(), arguments.all)),
+                (None, Some(ca)) => Identities::embedded(Some(ca), now),
+                (None, None) if arguments.all => Identities::embedded(None, now),
+                (None, None) => Ok(Identities::none()),
+            },
         }
     }
 
@@ -87,7 +106,7 @@ fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
     Ok(Arc::new(File { name, text }))
 }
 
-fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
+fn load_mesh(arguments: &MeshArguments, identities: &mut Identities, now: SystemTime) -> Result<Loaded, Faults> {
     let mesh_config = arguments.mesh_config.as_deref().map(read_file).transpose()?;
     let options = istio_api::Options { namespace: arguments.namespace.clone(), mesh_config };
     let resources = istio_api::read(&arguments.files, &options).map_err(|found| {
@@ -98,7 +117,15 @@ fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
     let mut remarks = remarks(&resources);
     let mesh = Mesh::new(&resources);
     let (mut proxies, mut faults) = (Vec::new(), Faults::default());
-    for (workload, settings) in chosen(&mesh, arguments)? {
+    for (workload, mut settings) in chosen(&mesh, arguments)? {
+        let identity = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account);
+        match identity.map_err(Faults::one).and_then(|identity| identities.folder(&identity, now)) {
+            Ok(folder) => settings.certificates = folder,
+            Err(found) => {
+                faults.append(found);
+                continue;
+            }
+        }
         let made = match arguments.gateway || (arguments.all && mesh.is_gateway(&workload)) {
             true => mesh.gateway(&workload, &settings),
             false => mesh.sidecar(&workload, &settings),
@@ -223,6 +250,7 @@ fn settings(arguments: &MeshArguments, own: Option<IpAddr>) -> Settings {
         app: arguments.app.unwrap_or(Ipv4Addr::LOCALHOST.into()),
         admin: place(arguments.admin, local, ADMIN),
         workers: arguments.workers.or(arguments.all.then_some(1)),
+        certificates: None,
         access_log: arguments.access_log.clone().map(|path| AccessLog { path, format: None, json_format: None }),
     }
 }

@@ -172,6 +172,7 @@ fn place(cluster: &mut Cluster, ports: &BTreeMap<String, u16>) {
         weight: 1,
         priority: 0,
         locality: locality.clone(),
+        plaintext: false,
     };
     cluster.endpoints = port.into_iter().map(endpoint).collect();
 }

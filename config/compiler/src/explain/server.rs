@@ -9,7 +9,7 @@ use istio_api::{AuthorizationPolicy, Resource};
 use plugin_config::At;
 
 /// The property by which authz learns the direct peer's address from our host.
-const PEER_ADDRESS: &str = "outrigger.peer_address";
+const PEER_ADDRESS: &str = "source.direct_address";
 
 /// Explains what becomes of a request at each workload behind a cluster: `outbound|9080|v1|reviews.shop.svc.cluster.local`.
 pub(super) fn explain(

@@ -4,6 +4,7 @@
 pub(crate) mod delegate;
 pub(crate) mod destination_rules;
 pub(crate) mod names;
+pub(crate) mod peer_authentications;
 pub(crate) mod registry;
 pub(crate) mod service;
 pub(crate) mod settings;
@@ -17,6 +18,7 @@ use destination_rules::DestinationRules;
 use istio_api::kubernetes::Secret;
 use istio_api::scalar::Labels;
 use istio_api::{LabelSelector, Metadata, Resource, Resources, WorkloadEntry};
+use peer_authentications::PeerAuthentications;
 use registry::Registry;
 use settings::MeshSettings;
 use virtual_services::VirtualServices;
@@ -29,6 +31,7 @@ pub struct Mesh<'r> {
     pub(crate) registry: Registry,
     pub(crate) virtual_services: VirtualServices<'r>,
     pub(crate) destination_rules: DestinationRules<'r>,
+    pub(crate) peer_authentications: PeerAuthentications<'r>,
 }
 
 impl<'r> Mesh<'r> {
@@ -38,10 +41,16 @@ impl<'r> Mesh<'r> {
         Self {
             registry: Registry::new(resources, &settings.domain),
             virtual_services: VirtualServices::new(&resources.virtual_services, &settings),
+            peer_authentications: PeerAuthentications::new(&resources.peer_authentications, &settings),
             destination_rules: DestinationRules::new(&resources.destination_rules, &settings),
             resources,
             settings,
         }
+    }
+
+    /// What SPIFFE identities begin with.
+    pub fn trust_domain(&self) -> &str {
+        &self.settings.trust_domain
     }
 
     /// Every workload that a WorkloadEntry describes, in the order of the files.

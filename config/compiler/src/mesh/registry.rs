@@ -3,7 +3,7 @@
 use super::by_age;
 use super::names::{is_exported, service_name};
 use super::service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
-use super::workload::{labels_of_entry, locality};
+use super::workload::{account_of_entry, labels_of_entry, locality};
 use istio_api::kubernetes::{self, IntOrString, ServiceType};
 use istio_api::scalar::{IpBlock, Labels, Port};
 use istio_api::service_entry::{Location, Resolution, ServiceEntryPort};
@@ -107,7 +107,13 @@ impl<'r> Entries<'r> {
 
 fn of_workload_entry(entry: &Resource<WorkloadEntry>, labels: &Labels) -> Option<ServiceEndpoint> {
     let workload = (entry.metadata.namespace().to_owned(), entry.metadata.name.as_str().to_owned());
-    Some(ServiceEndpoint { labels: labels.clone(), workload: Some(workload), ..endpoint(&entry.spec)? })
+    let service_account = Some(account_of_entry(&entry.spec).to_owned());
+    Some(ServiceEndpoint {
+        labels: labels.clone(),
+        workload: Some(workload),
+        service_account,
+        ..endpoint(&entry.spec)?
+    })
 }
 
 fn endpoint(entry: &WorkloadEntry) -> Option<ServiceEndpoint> {
@@ -119,6 +125,7 @@ fn endpoint(entry: &WorkloadEntry) -> Option<ServiceEndpoint> {
         locality: locality(entry.locality.as_deref()),
         weight: entry.weight.filter(|weight| *weight > 0).unwrap_or(1),
         workload: None,
+        service_account: entry.service_account.as_ref().map(|account| account.as_str().to_owned()),
     })
 }
 
@@ -240,5 +247,6 @@ fn named(name: &str) -> ServiceEndpoint {
         locality: crate::snapshot::Locality::default(),
         weight: 1,
         workload: None,
+        service_account: None,
     }
 }

@@ -80,6 +80,8 @@ pub struct ServiceEndpoint {
     pub weight: u32,
     /// Namespace and name of the workload.
     pub workload: Option<(String, String)>,
+    /// Whose identity it has, where that is known.
+    pub service_account: Option<String>,
 }
 
 impl Service {

@@ -30,11 +30,16 @@ impl Workload {
             namespace: entry.metadata.namespace().to_owned(),
             name: entry.metadata.name.as_str().to_owned(),
             labels: labels_of_entry(entry),
-            service_account: spec.service_account.as_ref().map_or("default", DnsLabel::as_str).to_owned(),
+            service_account: account_of_entry(spec).to_owned(),
             address: spec.address.as_deref().and_then(|address| address.parse().ok()),
             locality: locality(spec.locality.as_deref()),
         }
     }
+}
+
+/// Whose identity the workload has.
+pub(crate) fn account_of_entry(entry: &WorkloadEntry) -> &str {
+    entry.service_account.as_ref().map_or("default", DnsLabel::as_str)
 }
 
 /// Labels of its metadata stand over those of its spec.
