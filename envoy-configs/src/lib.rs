@@ -1,3 +1,15 @@
 //! What one proxy runs → what others run: an Envoy bootstrap, Istio's WasmPlugin resources. Both are made of a
 //! [`compiler::snapshot::Snapshot`] and nothing else, so they cannot disagree with our own proxy.
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+mod envoy_filter;
+mod module_url;
+mod oci;
+mod peer_address;
+mod wasm_plugin;
+
+pub use module_url::{ModulePrefix, ModulePrefixError};
+pub use oci::{Image, layout};
+pub use wasm_plugin::{
+    Api, Manifest, Metadata, SidecarProxy, WasmPluginError, WasmPlugins, WasmPluginsOptions, wasm_plugins,
+};

@@ -1,7 +1,8 @@
 //! Flags. Nothing else reads arguments or the environment.
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use envoy_configs::ModulePrefix;
 use host::telemetry::LogLevels;
 use istio_api::scalar::DnsLabel;
 use std::io::{IsTerminal, stdout};
@@ -27,6 +28,8 @@ pub(crate) enum Verb {
     Check(CheckArguments),
     /// Says what becomes of one request, and why: routes, faults, destinations, policies, each with its line.
     Explain(Box<ExplainArguments>),
+    /// Writes the resources that have Istio's own proxies run the same plugins.
+    Wasmplugin(Box<WasmpluginArguments>),
     /// Opens a bookshop on the loopback network: services, a sidecar for each, a gateway; says what to try.
     Demo(DemoArguments),
 }
@@ -35,7 +38,13 @@ pub(crate) enum Verb {
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct RunArguments {
     /// What to run, by itself: listeners, clusters, modules, plugins, as YAML or JSON.
-    #[arg(long, value_name = "FILE", env = "OUTRIGGER_SNAPSHOT", required_unless_present = "files")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "OUTRIGGER_SNAPSHOT",
+        required_unless_present = "files",
+        conflicts_with = "files"
+    )]
     pub(crate) snapshot: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) mesh: MeshArguments,
@@ -63,7 +72,7 @@ Examples:
 #[derive(Args, Clone)]
 pub(crate) struct MeshArguments {
     /// Istio's resources: files, folders, - for standard input. Changes are served when they are saved.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", conflicts_with = "snapshot")]
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
     /// MeshConfig, instead of that of the ConfigMap `istio`.
     #[arg(long, value_name = "FILE", requires = "files")]
@@ -127,6 +136,57 @@ impl MeshArguments {
             access_log: None,
         }
     }
+}
+
+#[derive(Args)]
+#[command(after_help = WASMPLUGIN_EXAMPLES, group(ArgGroup::new("input").required(true).args(["files"])))]
+pub(crate) struct WasmpluginArguments {
+    #[command(flatten)]
+    pub(crate) mesh: MeshArguments,
+    /// Which of Istio's two kinds is written.
+    #[arg(long, value_name = "KIND", default_value = "wasmplugin")]
+    pub(crate) api: ExtensionApi,
+    /// Where Istio's proxies find the modules: oci://registry/path, https://host/path or file:///path.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) url: ModulePrefix,
+    /// Writes the modules there as an OCI layout, one tag for each.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) oci: Option<PathBuf>,
+    /// Writes the modules there as files, to be served under --url.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) modules: Option<PathBuf>,
+    /// How resources are written.
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub(crate) output: ManifestOutput,
+}
+
+const WASMPLUGIN_EXAMPLES: &str = "\
+Examples:
+  outrigger wasmplugin -f mesh/ --workload shop/cart --url oci://registry.example/outrigger | kubectl apply -f -
+  outrigger wasmplugin -f mesh/ --all --url oci://registry.example/outrigger --oci modules/
+  outrigger wasmplugin -f mesh/ -n edge --gateway --labels istio=ingressgateway --url https://modules.example/outrigger
+
+What users have as WasmPlugin is Istio's already and left out. VirtualServices and AuthorizationPolicies are in the
+plugins; DestinationRules, Gateways, ServiceEntries and Sidecars stay with Istio, which makes the clusters.";
+
+/// Istio's kinds of plugins.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ExtensionApi {
+    /// WasmPlugin, which every Istio has.
+    #[value(name = "wasmplugin")]
+    WasmPlugin,
+    /// TrafficExtension, its newer form.
+    #[value(name = "trafficextension")]
+    TrafficExtension,
+}
+
+/// How resources are written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ManifestOutput {
+    /// A document for each.
+    Yaml,
+    /// A List.
+    Json,
 }
 
 #[derive(Args)]

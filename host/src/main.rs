@@ -5,6 +5,7 @@ mod cli;
 mod demo;
 mod explain;
 mod run;
+mod wasmplugin;
 
 use clap::Parser;
 use cli::{Arguments, Verb};
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Wasmplugin(arguments) => wasmplugin::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

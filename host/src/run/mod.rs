@@ -3,7 +3,7 @@
 mod source;
 mod watch;
 
-pub(crate) use source::{Loaded, Source, workload};
+pub(crate) use source::{Loaded, Source, compile, read_mesh, remarks, workload};
 pub(crate) use watch::Watch;
 
 use crate::cli::{BAD_DATA, LogFormat, RunArguments};

@@ -88,35 +88,53 @@ fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
 }
 
 fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
+    let resources = read_mesh(arguments)?;
+    let (compiled, remarks) = compile(&Mesh::new(&resources), arguments)?;
+    let name = |workload: &Workload| match arguments.all {
+        true => format!("{}/{}", workload.namespace, workload.name),
+        false => String::new(),
+    };
+    let proxies = compiled.into_iter().map(|(workload, snapshot)| (name(&workload), snapshot)).collect();
+    let mut all = self::remarks(&resources);
+    note(&mut all, remarks.into_iter());
+    Ok(Loaded { proxies, remarks: all })
+}
+
+/// Istio's resources, as the flags say.
+pub(crate) fn read_mesh(arguments: &MeshArguments) -> Result<Resources, Faults> {
     let mesh_config = arguments.mesh_config.as_deref().map(read_file).transpose()?;
     let options = istio_api::Options { namespace: arguments.namespace.clone(), mesh_config };
-    let resources = istio_api::read(&arguments.files, &options).map_err(|found| {
+    istio_api::read(&arguments.files, &options).map_err(|found| {
         let mut faults = Faults::default();
         found.faults.iter().for_each(|fault| faults.push(fault.to_string()));
         faults
-    })?;
-    let mut remarks = remarks(&resources);
-    let mesh = Mesh::new(&resources);
-    let (mut proxies, mut faults) = (Vec::new(), Faults::default());
-    for (workload, settings) in chosen(&mesh, arguments)? {
+    })
+}
+
+/// What the proxies run that the flags mean, each with its workload, and what is to be known about it.
+pub(crate) fn compile(
+    mesh: &Mesh<'_>,
+    arguments: &MeshArguments,
+) -> Result<(Vec<(Workload, Snapshot)>, Vec<String>), Faults> {
+    let (mut compiled, mut remarks, mut faults) = (Vec::new(), Vec::new(), Faults::default());
+    for (workload, settings) in chosen(mesh, arguments)? {
         let made = match arguments.gateway || (arguments.all && mesh.is_gateway(&workload)) {
             true => mesh.gateway(&workload, &settings),
             false => mesh.sidecar(&workload, &settings),
         };
-        let name = if arguments.all { format!("{}/{}", workload.namespace, workload.name) } else { String::new() };
         match made {
             Ok(Compiled { snapshot, notices, .. }) => {
                 note(&mut remarks, notices.iter().map(|notice| format!("notice: {notice}")));
-                proxies.push((name, snapshot));
+                compiled.push((workload, snapshot));
             }
             Err(error) => error.faults.iter().for_each(|fault| faults.push(fault.to_string())),
         }
     }
-    faults.or(Loaded { proxies, remarks })
+    faults.or((compiled, remarks))
 }
 
 /// What was read, and what was not looked at.
-fn remarks(resources: &Resources) -> Vec<String> {
+pub(crate) fn remarks(resources: &Resources) -> Vec<String> {
     let counts = resources.counts();
     let counts: Vec<_> =
         counts.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{count} {kind}")).collect();

@@ -79,6 +79,11 @@ impl<'r> Mesh<'r> {
             && selector.is_none_or(|selector| selector.match_labels.select(&workload.labels))
     }
 
+    /// Where what stands is for all namespaces (MeshConfig `rootNamespace`).
+    pub fn root_namespace(&self) -> &str {
+        &self.settings.root_namespace
+    }
+
     /// Every service, those too that nobody sees.
     pub fn services(&self) -> &[Service] {
         self.registry.all()
