@@ -66,7 +66,7 @@ Examples:
   outrigger run -f mesh/ --workload shop/reviews-v1            the sidecar of a WorkloadEntry
   outrigger run -f mesh/ -n shop --labels app=cart,version=v2  the sidecar of a workload that no file describes
   outrigger run -f mesh/ -n edge --gateway --labels istio=ingressgateway
-  outrigger run -f mesh/ --all                                 a sidecar for every WorkloadEntry";
+  outrigger run -f mesh/ --all                                 a sidecar for every WorkloadEntry and Pod";
 
 /// Istio's resources, and whom a proxy is for.
 #[derive(Args, Clone)]
@@ -80,11 +80,12 @@ pub(crate) struct MeshArguments {
     /// The namespace of resources that name none, and of the workload.
     #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = crate::check::parse_namespace)]
     pub(crate) namespace: DnsLabel,
-    /// The workload whose sidecar this is: a WorkloadEntry, or a name for what --labels describe.
+    /// The workload whose sidecar this is: a WorkloadEntry, a Pod, a Deployment or a StatefulSet, or a name for what
+    /// --labels describe.
     #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "files")]
     pub(crate) workload: Option<String>,
-    /// A proxy for every WorkloadEntry, each on its workload's own address: a gateway for those that a Gateway selects, a
-    /// sidecar for the others.
+    /// A proxy for every WorkloadEntry and running Pod, each on its own address: a gateway for those that a Gateway
+    /// selects, a sidecar for the others.
     #[arg(long, requires = "files", conflicts_with_all = ["workload", "labels", "gateway", "outbound", "inbound", "admin"])]
     pub(crate) all: bool,
     /// A gateway, for which the Gateways are that select its labels.
@@ -219,7 +220,7 @@ pub(crate) struct ExplainArguments {
     /// A file, a folder (every *.yaml, *.yml and *.json in it and below), or - for standard input; may be repeated.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// Who asks: a WorkloadEntry.
+    /// Who asks: a WorkloadEntry, a Pod, a Deployment or a StatefulSet.
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pub(crate) from: String,
     /// A header; may be repeated.

@@ -165,7 +165,7 @@ fn chosen(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Vec<(Workload, S
     }
     let workloads = mesh.workloads();
     if workloads.is_empty() {
-        return Err(Faults::one("--all: the files have no WorkloadEntry"));
+        return Err(Faults::one("--all: the files have no WorkloadEntry and no running Pod"));
     }
     let mut faults = Faults::default();
     let mut chosen = Vec::with_capacity(workloads.len());
@@ -188,7 +188,7 @@ pub(crate) fn workload(mesh: &Mesh<'_>, wanted: &str, namespace: &DnsLabel) -> R
         let all = mesh.workloads();
         let known: Vec<_> = all.iter().map(|workload| format!("{}/{}", workload.namespace, workload.name)).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        format!("no WorkloadEntry of this name (there are: {known})")
+        format!("no WorkloadEntry, Pod, Deployment or StatefulSet of this name (there are: {known})")
     })
 }
 

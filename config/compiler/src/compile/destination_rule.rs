@@ -99,7 +99,7 @@ impl Builder<'_, '_> {
         let weights = self.weights();
         let (mut endpoints, mut names) = (Vec::new(), Vec::new());
         for (endpoint, (weight, priority)) in self.selected().zip(weights) {
-            let port = endpoint.port(self.port);
+            let Some(port) = endpoint.port(self.port) else { continue };
             let locality = endpoint.locality.clone();
             match endpoint.address.parse::<IpAddr>() {
                 _ if weight == 0 => {}
@@ -126,13 +126,14 @@ impl Builder<'_, '_> {
         (endpoints, dns)
     }
 
-    /// The endpoints of the subset, or of the service.
+    /// The endpoints of the subset, or of the service, that have the port.
     fn selected(&self) -> impl Iterator<Item = &ServiceEndpoint> {
         let labels = self.subset.map(|subset| &subset.labels);
         self.service
             .endpoints
             .iter()
             .filter(move |endpoint| labels.is_none_or(|labels| labels.select(&endpoint.labels)))
+            .filter(|endpoint| endpoint.port(self.port).is_some())
     }
 
     /// Weight and priority of each selected endpoint.

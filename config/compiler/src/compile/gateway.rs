@@ -95,7 +95,7 @@ fn address(mesh: &Mesh<'_>, workload: &Workload, placed: &Placed<'_>, report: &m
         let selects = service.selector.as_ref().is_some_and(|selector| selector.select(&workload.labels));
         selects && service.namespace == workload.namespace
     });
-    let target = in_front.filter_map(|service| service.port(number)).map(|port| port.target).next();
+    let target = in_front.filter_map(|service| service.port(number)).find_map(|port| workload.target(port));
     let bind = match placed.server.bind.as_deref() {
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Some(bind) => match bind.parse() {

@@ -3,6 +3,9 @@
 
 pub(crate) mod delegate;
 pub(crate) mod destination_rules;
+pub(crate) mod endpoints;
+pub(crate) mod instances;
+pub(crate) mod label_index;
 pub(crate) mod names;
 pub(crate) mod registry;
 pub(crate) mod service;
@@ -14,9 +17,10 @@ pub use service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
 pub use workload::Workload;
 
 use destination_rules::DestinationRules;
+use instances::Instances;
 use istio_api::kubernetes::Secret;
 use istio_api::scalar::Labels;
-use istio_api::{LabelSelector, Metadata, Resource, Resources, WorkloadEntry};
+use istio_api::{LabelSelector, Metadata, Resource, Resources};
 use registry::Registry;
 use settings::MeshSettings;
 use virtual_services::VirtualServices;
@@ -26,6 +30,7 @@ use virtual_services::VirtualServices;
 pub struct Mesh<'r> {
     pub(crate) resources: &'r Resources,
     pub(crate) settings: MeshSettings<'r>,
+    pub(crate) instances: Instances,
     pub(crate) registry: Registry,
     pub(crate) virtual_services: VirtualServices<'r>,
     pub(crate) destination_rules: DestinationRules<'r>,
@@ -35,8 +40,10 @@ impl<'r> Mesh<'r> {
     /// Joins what was read.
     pub fn new(resources: &'r Resources) -> Self {
         let settings = MeshSettings::new(resources);
+        let instances = Instances::new(resources);
         Self {
-            registry: Registry::new(resources, &settings.domain),
+            registry: Registry::new(resources, &instances, &settings.domain),
+            instances,
             virtual_services: VirtualServices::new(&resources.virtual_services, &settings),
             destination_rules: DestinationRules::new(&resources.destination_rules, &settings),
             resources,
@@ -44,9 +51,11 @@ impl<'r> Mesh<'r> {
         }
     }
 
-    /// Every workload that a WorkloadEntry describes, in the order of the files.
+    /// Every workload that a WorkloadEntry describes, in the order of the files, and then every Pod that has an address
+    /// and has not ended.
     pub fn workloads(&self) -> Vec<Workload> {
-        self.resources.workload_entries.iter().map(Workload::of_entry).collect()
+        let running = self.instances.all().iter().filter(|instance| !instance.is_pod || instance.is_running());
+        running.map(|instance| instance.workload.clone()).collect()
     }
 
     /// Labels of a subset of a service, as a client has it; `None` for the service as a whole.
@@ -63,12 +72,10 @@ impl<'r> Mesh<'r> {
         self.resources.secrets.iter().find(is_it)
     }
 
-    /// The workload that a WorkloadEntry of this name describes.
+    /// The workload of a name: a WorkloadEntry, or else a Pod, or else what a Deployment or a StatefulSet makes its Pods
+    /// from, which has no address.
     pub fn workload(&self, namespace: &str, name: &str) -> Option<Workload> {
-        let is_it = |entry: &&Resource<WorkloadEntry>| {
-            entry.metadata.namespace() == namespace && entry.metadata.name.as_str() == name
-        };
-        self.resources.workload_entries.iter().find(is_it).map(Workload::of_entry)
+        self.instances.workload(namespace, name).cloned()
     }
 
     /// Whether a policy or a plugin is for a workload: one of its namespace or of the root namespace, whose selector
