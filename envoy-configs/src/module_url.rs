@@ -81,7 +81,11 @@ mod tests {
         assert_ne!(manifest, module);
         for (prefix, url, sha256) in [
             ("oci://ghcr.io/shop", format!("oci://ghcr.io/shop/authz@sha256:{manifest}"), Some(manifest)),
-            ("oci://localhost:5000/shop/", format!("oci://localhost:5000/shop/authz@sha256:{manifest}"), Some(manifest)),
+            (
+                "oci://localhost:5000/shop/",
+                format!("oci://localhost:5000/shop/authz@sha256:{manifest}"),
+                Some(manifest),
+            ),
             ("https://host:8443/m", "https://host:8443/m/authz.wasm".to_owned(), Some(module)),
             ("http://host", "http://host/authz.wasm".to_owned(), Some(module)),
             ("file:///opt/outrigger", "file:///opt/outrigger/authz.wasm".to_owned(), None),

@@ -72,7 +72,9 @@ pub struct WasmPlugins {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum WasmPluginError {
     /// A selector without labels selects the whole namespace.
-    #[error("workload {workload}: it has no labels, and a plugin that selects by none would be for its whole namespace")]
+    #[error(
+        "workload {workload}: it has no labels, and a plugin that selects by none would be for its whole namespace"
+    )]
     NoLabels {
         /// `namespace/name`
         workload: String,
@@ -150,7 +152,8 @@ pub fn wasm_plugins(
     known: &[Workload],
     options: &WasmPluginsOptions<'_>,
 ) -> Result<WasmPlugins, Vec<WasmPluginError>> {
-    let mut writer = Writer { options, written: Vec::new(), resources: Vec::new(), remarks: Vec::new(), faults: Vec::new() };
+    let mut writer =
+        Writer { options, written: Vec::new(), resources: Vec::new(), remarks: Vec::new(), faults: Vec::new() };
     proxies.iter().for_each(|proxy| writer.proxy(*proxy));
     writer.check_selectors(known);
     let Writer { resources, remarks, faults, .. } = writer;
@@ -462,8 +465,7 @@ impl<'s> Writer<'s, '_> {
             plugin_config: peer_address::configuration(plugin),
         };
         let ports = chain.ports.iter().map(|number| Port { number: *number }).collect();
-        let place =
-            Place { phase: plugin.phase, priority, matches: [Match { mode: chain.side.mode(), ports }] };
+        let place = Place { phase: plugin.phase, priority, matches: [Match { mode: chain.side.mode(), ports }] };
         let selector = Selector { match_labels: labels.clone() };
         let (kind, spec) = match self.options.api {
             Api::WasmPlugin => ("WasmPlugin", Spec::WasmPlugin(WasmPlugin { selector, place, wasm })),

@@ -31,8 +31,8 @@ fn every_folder_is_written_and_read_back() {
             continue;
         }
         for api in [Api::WasmPlugin, Api::TrafficExtension] {
-            let written = write(&resources, &workload, &snapshot, api)
-                .unwrap_or_else(|faults| panic!("{name}: {}", faults[0]));
+            let written =
+                write(&resources, &workload, &snapshot, api).unwrap_or_else(|faults| panic!("{name}: {}", faults[0]));
             compared += compare(&name, &text, &written, &snapshot);
             if api == Api::WasmPlugin && (GOLDEN.contains(&name.as_str()) || folder.join("wasmplugin.yaml").exists()) {
                 golden(&folder.join("wasmplugin.yaml"), &written);
@@ -160,7 +160,10 @@ fn a_selector_that_meets_another_workload_is_refused() {
     };
     let more = faults(&other("{name: other, namespace: shop, labels: {app: web, version: v2}}"));
     let said = more.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(said, ["workload shop/client: its labels (app=web) select shop/other too: give it one that shop/other does not have"]);
+    assert_eq!(
+        said,
+        ["workload shop/client: its labels (app=web) select shop/other too: give it one that shop/other does not have"]
+    );
     for harmless in [
         "{name: other, namespace: elsewhere, labels: {app: web, version: v2}}",
         "{name: other, namespace: shop, labels: {app: web}}",
@@ -209,7 +212,8 @@ spec: {hosts: [a.example], gateways: [edge], http: [{directResponse: {status: 20
 
 #[test]
 fn texts_that_look_like_something_else_stay_texts() {
-    let words = ["yes", "on", "n", "~", "null", "1e3", "0x1F", "012", "1_000", "2024-01-01", ".inf", "=", "1:30", "- a"];
+    let words =
+        ["yes", "on", "n", "~", "null", "1e3", "0x1F", "012", "1_000", "2024-01-01", ".inf", "=", "1:30", "- a"];
     let matches: Vec<String> = words.iter().map(|word| format!("{{headers: {{x: {{exact: '{word}'}}}}}}")).collect();
     let route = format!(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: web, namespace: shop}}\nspec:\n  \

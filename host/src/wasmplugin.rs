@@ -1,8 +1,8 @@
 //! `outrigger wasmplugin`: the resources that have Istio's own proxies run the same plugins.
 
-use crate::cli::{BAD_DATA, ExtensionApi, ManifestOutput, WasmpluginArguments};
-use crate::run::{compile, read_mesh, remarks};
-use compiler::Mesh;
+use crate::cli::{BAD_DATA, ExtensionApi, ManifestOutput, MeshArguments, WasmpluginArguments};
+use crate::run::{compile, one, read_mesh, remarks};
+use compiler::{Mesh, Settings, Workload};
 use envoy_configs::{Api, Image, Manifest, SidecarProxy, WasmPlugins, WasmPluginsOptions, layout, wasm_plugins};
 use host::Faults;
 use std::collections::BTreeMap;
@@ -43,8 +43,9 @@ fn make(arguments: &WasmpluginArguments) -> Result<WasmPlugins, Faults> {
         .map_err(unwritable)?;
     let resources = read_mesh(&arguments.mesh)?;
     let mesh = Mesh::new(&resources);
-    let (compiled, notices) = compile(&mesh, &arguments.mesh)?;
-    let proxies: Vec<_> = compiled.iter().map(|(workload, snapshot)| SidecarProxy { workload, snapshot }).collect();
+    let compiled = compile(&mesh, &arguments.mesh, chosen(&mesh, &arguments.mesh)?)?;
+    let proxies: Vec<_> =
+        compiled.proxies.iter().map(|(workload, snapshot)| SidecarProxy { workload, snapshot }).collect();
     let options = WasmPluginsOptions {
         api: match arguments.api {
             ExtensionApi::WasmPlugin => Api::WasmPlugin,
@@ -60,7 +61,7 @@ fn make(arguments: &WasmpluginArguments) -> Result<WasmPlugins, Faults> {
         faults
     })?;
     let mut all = remarks(&resources);
-    all.extend(notices);
+    all.extend(compiled.remarks);
     all.append(&mut made.remarks);
     if let Some(folder) = &arguments.oci {
         let files = layout(&images).map_err(unwritable)?;
@@ -70,6 +71,18 @@ fn make(arguments: &WasmpluginArguments) -> Result<WasmPlugins, Faults> {
         write(folder, images.iter().map(|image| (format!("{}.wasm", image.name()), image.module())).collect())?;
     }
     Ok(WasmPlugins { remarks: all, ..made })
+}
+
+/// The workloads that are meant. Of all, those that Pods are made from come first: Pods have the same labels.
+fn chosen(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Vec<(Workload, Settings)>, Faults> {
+    let workloads = match arguments.all {
+        true => mesh.pod_templates().into_iter().chain(mesh.workloads()).collect(),
+        false => vec![one(mesh, arguments)?],
+    };
+    match workloads.is_empty() {
+        true => Err(Faults::one("--all: the files have no workload: no WorkloadEntry, Pod, Deployment or StatefulSet")),
+        false => Ok(workloads.into_iter().map(|workload| (workload, Settings::default())).collect()),
+    }
 }
 
 /// Writes files under a folder.

@@ -26,7 +26,8 @@ pub(crate) fn gateway() -> Result<(), Failed> {
     let clusters = [V1, V2, OWN].map(str::to_owned);
     let mut envoy = Envoy::launch(clusters.into(), |ports| bootstrap(&resources, ports))?;
     let mut ask = |listener: &str, authority: &str, headers: &[(&str, &str)]| -> Result<Observed, String> {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), Bytes::Text((*value).to_owned()))).collect();
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), Bytes::Text((*value).to_owned()))).collect();
         let request = Request { authority: authority.to_owned(), headers, ..Request::default() };
         envoy.request(listener, &request, BTreeMap::new())
     };

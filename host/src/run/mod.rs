@@ -3,7 +3,7 @@
 mod source;
 mod watch;
 
-pub(crate) use source::{Loaded, Source, compile, read_mesh, remarks, workload};
+pub(crate) use source::{Loaded, Source, compile, one, read_file, read_mesh, remarks, split, workload};
 pub(crate) use watch::Watch;
 
 use crate::cli::{BAD_DATA, LogFormat, RunArguments};

@@ -81,7 +81,7 @@ fn read_snapshot(file: &Path) -> Result<Snapshot, Faults> {
     serde_saphyr::from_str(&text).map_err(|error| Faults::one(format!("{name}: {error}")))
 }
 
-fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
+pub(crate) fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| Faults::one(format!("{name}: {error}")))?;
     Ok(Arc::new(File { name, text }))
@@ -89,14 +89,15 @@ fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
 
 fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
     let resources = read_mesh(arguments)?;
-    let (compiled, remarks) = compile(&Mesh::new(&resources), arguments)?;
+    let mesh = Mesh::new(&resources);
+    let compiled = compile(&mesh, arguments, chosen(&mesh, arguments)?)?;
     let name = |workload: &Workload| match arguments.all {
         true => format!("{}/{}", workload.namespace, workload.name),
         false => String::new(),
     };
-    let proxies = compiled.into_iter().map(|(workload, snapshot)| (name(&workload), snapshot)).collect();
+    let proxies = compiled.proxies.into_iter().map(|(workload, snapshot)| (name(&workload), snapshot)).collect();
     let mut all = self::remarks(&resources);
-    note(&mut all, remarks.into_iter());
+    note(&mut all, compiled.remarks.into_iter());
     Ok(Loaded { proxies, remarks: all })
 }
 
@@ -111,13 +112,22 @@ pub(crate) fn read_mesh(arguments: &MeshArguments) -> Result<Resources, Faults> 
     })
 }
 
-/// What the proxies run that the flags mean, each with its workload, and what is to be known about it.
+/// What proxies run.
+pub(crate) struct CompiledMesh {
+    /// Each with its workload.
+    pub(crate) proxies: Vec<(Workload, Snapshot)>,
+    /// What is to be known about it.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// What the proxies of workloads run, and what is to be known about it.
 pub(crate) fn compile(
     mesh: &Mesh<'_>,
     arguments: &MeshArguments,
-) -> Result<(Vec<(Workload, Snapshot)>, Vec<String>), Faults> {
-    let (mut compiled, mut remarks, mut faults) = (Vec::new(), Vec::new(), Faults::default());
-    for (workload, settings) in chosen(mesh, arguments)? {
+    chosen: Vec<(Workload, Settings)>,
+) -> Result<CompiledMesh, Faults> {
+    let (mut proxies, mut remarks, mut faults) = (Vec::new(), Vec::new(), Faults::default());
+    for (workload, settings) in chosen {
         let made = match arguments.gateway || (arguments.all && mesh.is_gateway(&workload)) {
             true => mesh.gateway(&workload, &settings),
             false => mesh.sidecar(&workload, &settings),
@@ -125,12 +135,12 @@ pub(crate) fn compile(
         match made {
             Ok(Compiled { snapshot, notices, .. }) => {
                 note(&mut remarks, notices.iter().map(|notice| format!("notice: {notice}")));
-                compiled.push((workload, snapshot));
+                proxies.push((workload, snapshot));
             }
             Err(error) => error.faults.iter().for_each(|fault| faults.push(fault.to_string())),
         }
     }
-    faults.or((compiled, remarks))
+    faults.or(CompiledMesh { proxies, remarks })
 }
 
 /// What was read, and what was not looked at.
@@ -192,12 +202,13 @@ pub(crate) fn workload(mesh: &Mesh<'_>, wanted: &str, namespace: &DnsLabel) -> R
     })
 }
 
-fn split<'w>(wanted: &'w str, namespace: &'w DnsLabel) -> (&'w str, &'w str) {
+/// Namespace and name of `[namespace/]name`.
+pub(crate) fn split<'w>(wanted: &'w str, namespace: &'w DnsLabel) -> (&'w str, &'w str) {
     wanted.split_once('/').unwrap_or((namespace.as_str(), wanted))
 }
 
 /// The workload that the flags name or describe.
-fn one(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Workload, Faults> {
+pub(crate) fn one(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Workload, Faults> {
     let mut workload = match &arguments.workload {
         Some(wanted) => match workload(mesh, wanted, &arguments.namespace) {
             Ok(workload) => workload,

@@ -123,7 +123,10 @@ impl<'r> EndpointIndex<'r> {
             ports,
             on_targets: false,
             labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
-            locality: pod.map(|pod| pod.locality.clone()).filter(|known| *known != Locality::default()).unwrap_or_else(zone),
+            locality: pod
+                .map(|pod| pod.locality.clone())
+                .filter(|known| *known != Locality::default())
+                .unwrap_or_else(zone),
             weight: 1,
             workload: pod.map(|pod| (pod.namespace.clone(), pod.name.clone())).or(target),
         }

@@ -53,7 +53,7 @@ pub(crate) struct Instances {
     pods: HashMap<(String, String), usize>,
     pods_by_address: HashMap<IpAddr, usize>,
     /// What Pods are made from: nobody's address, but somebody's labels.
-    templates: HashMap<(String, String), Workload>,
+    templates: BTreeMap<(String, String), Workload>,
 }
 
 impl Instances {
@@ -93,6 +93,11 @@ impl Instances {
         &self.all
     }
 
+    /// What Pods are made from, by namespace and name.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &Workload> {
+        self.templates.values()
+    }
+
     /// The workload of a name: a WorkloadEntry, or else a Pod, or else what Pods are made from.
     pub(crate) fn workload(&self, namespace: &str, name: &str) -> Option<&Workload> {
         let name = (namespace.to_owned(), name.to_owned());
@@ -116,7 +121,8 @@ fn name(metadata: &Metadata) -> (String, String) {
 fn of_entry(entry: &Resource<WorkloadEntry>, group: Option<&WorkloadGroup>) -> Instance {
     let (spec, template) = (&entry.spec, group.map(|group| &group.template));
     let group_labels = group.and_then(|group| group.metadata.as_ref()).map(|metadata| &metadata.labels);
-    let layers = [template.map(|template| &template.labels), group_labels, Some(&spec.labels), Some(&entry.metadata.labels)];
+    let layers =
+        [template.map(|template| &template.labels), group_labels, Some(&spec.labels), Some(&entry.metadata.labels)];
     let labels: Labels =
         layers.into_iter().flatten().flat_map(|labels| labels.iter()).map(|(k, v)| (k.clone(), v.clone())).collect();
     let ports = template.iter().flat_map(|template| template.ports.0.iter()).chain(spec.ports.0.iter());

@@ -20,7 +20,7 @@ use destination_rules::DestinationRules;
 use instances::Instances;
 use istio_api::kubernetes::Secret;
 use istio_api::scalar::Labels;
-use istio_api::{LabelSelector, Metadata, Resource, Resources};
+use istio_api::{Gateway, LabelSelector, Metadata, Resource, Resources};
 use registry::Registry;
 use settings::MeshSettings;
 use virtual_services::VirtualServices;
@@ -72,10 +72,32 @@ impl<'r> Mesh<'r> {
         self.resources.secrets.iter().find(is_it)
     }
 
+    /// What Deployments and StatefulSets make their Pods from, by namespace and name. They have no address.
+    pub fn pod_templates(&self) -> Vec<Workload> {
+        self.instances.templates().cloned().collect()
+    }
+
     /// The workload of a name: a WorkloadEntry, or else a Pod, or else what a Deployment or a StatefulSet makes its Pods
     /// from, which has no address.
     pub fn workload(&self, namespace: &str, name: &str) -> Option<Workload> {
         self.instances.workload(namespace, name).cloned()
+    }
+
+    /// The proxy that serves a Gateway: the first workload that it selects, or else one that has its selector's labels.
+    pub fn gateway_workload(&self, namespace: &str, name: &str) -> Option<Workload> {
+        let is_it = |gateway: &&Resource<Gateway>| {
+            gateway.metadata.namespace() == namespace && gateway.metadata.name.as_str() == name
+        };
+        let selector = &self.resources.gateways.iter().find(is_it)?.spec.selector;
+        let selected = self.instances.all().iter().find(|one| selector.select(&one.workload.labels));
+        let described = || Workload {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            labels: selector.clone(),
+            service_account: "default".to_owned(),
+            ..Workload::default()
+        };
+        (!selector.is_empty()).then(|| selected.map_or_else(described, |one| one.workload.clone()))
     }
 
     /// Whether a policy or a plugin is for a workload: one of its namespace or of the root namespace, whose selector
