@@ -1,9 +1,9 @@
-//! How long it takes from Istio's resources to what a proxy runs: a Service, a VirtualService, a DestinationRule and two
-//! WorkloadEntries for each of many services, in one file; how long after one of them has changed; how much memory.
-//! `cargo bench -p outrigger-benches --bench resources -- 10000`
+//! How long it takes from Istio's resources to what a proxy runs: a Service and a VirtualService for each of many services,
+//! in one file, and with the word `endpoints` a DestinationRule and two WorkloadEntries for each; how long after one of
+//! them has changed; how much memory. `cargo bench -p outrigger-benches --bench resources -- 10000 endpoints`
 
-use compiler::{Mesh, Settings};
-use istio_api::{File, Options, Resources, read_files};
+use compiler::{Mesh, Settings, Workload};
+use istio_api::{DocumentCache, File, Options, read_files};
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Write;
 use std::fs;
@@ -14,7 +14,8 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let services = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(10_000);
-    let file = Arc::new(File { name: "mesh.yaml".into(), text: mesh(services) });
+    let endpoints = std::env::args().any(|argument| argument == "endpoints");
+    let file = Arc::new(File { name: "mesh.yaml".into(), text: mesh(services, endpoints) });
     println!("{services} services, {} kB", file.text.len() / 1000);
     let files = std::slice::from_ref(&file);
     let (read, resources) = fastest(|| read_files(files, &Options::default()));
@@ -22,15 +23,21 @@ fn main() {
     println!("read: {read} ms");
     let (joined, mesh) = fastest(|| Mesh::new(&resources));
     println!("joined: {joined} ms");
-    let workload = mesh.workload("ns-0", "svc-0-v1").expect("the mesh has it");
+    let workload = Workload { namespace: "ns-0".to_owned(), name: "client".to_owned(), ..Workload::default() };
     let (compiled, snapshot) = fastest(|| mesh.sidecar(&workload, &Settings::default()).map(|made| made.snapshot));
     let snapshot = snapshot.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(snapshot.clusters.len(), 3 * services + 2);
+    assert_eq!(snapshot.clusters.len(), if endpoints { 3 * services + 1 } else { services + 1 });
     println!("compiled for a sidecar: {compiled} ms");
+    println!("most memory so far: {} MiB", most_memory() >> 10);
     drop((snapshot, mesh));
-    let changed = Arc::new(File { name: "mesh.yaml".into(), text: file.text.replacen("weight: 90", "weight: 80", 1) });
+    let mut known = DocumentCache::default();
+    known.read_files(files, &Options::default()).unwrap_or_else(|faults| panic!("{faults}"));
+    let mut weights = (0..90).map(|weight| format!("weight: {weight}"));
     let (whole, _) = fastest(|| {
-        let resources: Resources = read_files(std::slice::from_ref(&changed), &Options::default()).unwrap_or_default();
+        let weight = weights.next().unwrap_or_default();
+        let text = file.text.replacen("weight: 90", &weight, 1);
+        let changed = Arc::new(File { name: "mesh.yaml".into(), text });
+        let resources = known.read_files(&[changed], &Options::default()).unwrap_or_else(|faults| panic!("{faults}"));
         let made = Mesh::new(&resources).sidecar(&workload, &Settings::default());
         made.map(|made| made.snapshot.clusters.len()).unwrap_or_default()
     });
@@ -70,7 +77,7 @@ fn most_memory() -> u64 {
     peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
-fn mesh(services: usize) -> String {
+fn mesh(services: usize, endpoints: bool) -> String {
     let mut text = String::new();
     for i in 0..services {
         let namespace = i % 100;
@@ -123,6 +130,15 @@ spec:
     - destination:
         host: svc-{i}
 ---
+"
+        );
+        written.expect("a text takes everything");
+        if !endpoints {
+            continue;
+        }
+        let written = write!(
+            text,
+            "\
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata:

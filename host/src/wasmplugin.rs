@@ -5,6 +5,7 @@ use crate::run::{compile, one, read_mesh, remarks};
 use compiler::{Mesh, Settings, Workload};
 use envoy_configs::{Api, Image, Manifest, SidecarProxy, WasmPlugins, WasmPluginsOptions, layout, wasm_plugins};
 use host::Faults;
+use istio_api::DocumentCache;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -41,7 +42,7 @@ fn make(arguments: &WasmpluginArguments) -> Result<WasmPlugins, Faults> {
         .map(|module| Image::new(module.name, module.bytes))
         .collect::<Result<_, _>>()
         .map_err(unwritable)?;
-    let resources = read_mesh(&arguments.mesh)?;
+    let resources = read_mesh(&arguments.mesh, &mut DocumentCache::default())?;
     let mesh = Mesh::new(&resources);
     let compiled = compile(&mesh, &arguments.mesh, chosen(&mesh, &arguments.mesh)?)?;
     let proxies: Vec<_> =

@@ -10,6 +10,7 @@ use crate::cli::{BAD_DATA, LogFormat, RunArguments};
 use compiler::snapshot::Snapshot;
 use host::telemetry::{LogLevels, LogStyle, LogWriter, Registry, process_log};
 use host::{Faults, Options, Proxy};
+use istio_api::DocumentCache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ pub(crate) fn options(cache: Option<PathBuf>, style: LogStyle, levels: LogLevels
 }
 
 fn validate(source: &Source, options: &Options) -> Result<ExitCode, Faults> {
-    let valid = source.load().and_then(|loaded| {
+    let valid = source.load(&mut DocumentCache::default()).and_then(|loaded| {
         say(&loaded.remarks);
         let mut faults = Faults::default();
         for (_, snapshot) in loaded.proxies {
@@ -76,6 +77,8 @@ fn validate(source: &Source, options: &Options) -> Result<ExitCode, Faults> {
 /// Proxies of one process, and what they are read from.
 pub(crate) struct Fleet {
     source: Source,
+    /// What was read of it.
+    known: DocumentCache,
     options: Options,
     proxies: BTreeMap<String, Arc<Proxy>>,
     snapshots: Snapshots,
@@ -100,8 +103,9 @@ impl Snapshots {
 /// Starts the proxies of a source.
 pub(crate) fn start(source: Source, options: Options) -> Result<Fleet, Faults> {
     let writer = options.log_writer.clone();
-    let mut fleet = Fleet { source, options, proxies: BTreeMap::new(), snapshots: Snapshots::default() };
-    let started = fleet.source.load().and_then(|loaded| fleet.apply(loaded));
+    let (known, proxies, snapshots) = (DocumentCache::default(), BTreeMap::new(), Snapshots::default());
+    let mut fleet = Fleet { source, known, options, proxies, snapshots };
+    let started = fleet.source.load(&mut fleet.known).and_then(|loaded| fleet.apply(loaded));
     match started {
         Ok(()) => Ok(fleet),
         Err(faults) => {
@@ -163,7 +167,7 @@ impl Fleet {
     /// The faults.
     pub(crate) fn reload(&mut self) -> Result<(), Faults> {
         let name = self.source.name();
-        let done = match self.source.load() {
+        let done = match self.source.load(&mut self.known) {
             Ok(loaded) => self.apply(loaded),
             Err(faults) => Err(self.refuse(faults)),
         };

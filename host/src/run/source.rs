@@ -5,7 +5,7 @@ use compiler::snapshot::{AccessLog, Snapshot};
 use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
 use istio_api::scalar::{DnsLabel, Labels};
-use istio_api::{File, Resources};
+use istio_api::{DocumentCache, File, Resources};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -41,16 +41,16 @@ impl Source {
         }
     }
 
-    /// Reads everything.
+    /// Reads everything; of resources what is not in `known`.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn load(&self) -> Result<Loaded, Faults> {
+    pub(crate) fn load(&self, known: &mut DocumentCache) -> Result<Loaded, Faults> {
         match self {
             Self::Snapshot(file) => {
                 Ok(Loaded { proxies: vec![(String::new(), read_snapshot(file)?)], remarks: Vec::new() })
             }
-            Self::Mesh(arguments) => load_mesh(arguments),
+            Self::Mesh(arguments) => load_mesh(arguments, known),
         }
     }
 
@@ -87,8 +87,8 @@ pub(crate) fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
     Ok(Arc::new(File { name, text }))
 }
 
-fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
-    let resources = read_mesh(arguments)?;
+fn load_mesh(arguments: &MeshArguments, known: &mut DocumentCache) -> Result<Loaded, Faults> {
+    let resources = read_mesh(arguments, known)?;
     let mesh = Mesh::new(&resources);
     let compiled = compile(&mesh, arguments, chosen(&mesh, arguments)?)?;
     let name = |workload: &Workload| match arguments.all {
@@ -102,10 +102,10 @@ fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
 }
 
 /// Istio's resources, as the flags say.
-pub(crate) fn read_mesh(arguments: &MeshArguments) -> Result<Resources, Faults> {
+pub(crate) fn read_mesh(arguments: &MeshArguments, known: &mut DocumentCache) -> Result<Resources, Faults> {
     let mesh_config = arguments.mesh_config.as_deref().map(read_file).transpose()?;
     let options = istio_api::Options { namespace: arguments.namespace.clone(), mesh_config };
-    istio_api::read(&arguments.files, &options).map_err(|found| {
+    known.read(&arguments.files, &options).map_err(|found| {
         let mut faults = Faults::default();
         found.faults.iter().for_each(|fault| faults.push(fault.to_string()));
         faults
