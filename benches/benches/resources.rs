@@ -82,6 +82,8 @@ fn mesh(services: usize, endpoints: bool) -> String {
     for i in 0..services {
         let namespace = i % 100;
         let address = format!("{}.{}", i / 256 % 256, i % 256);
+        let subset = |name: &str| if endpoints { format!("\n        subset: {name}") } else { String::new() };
+        let (v1, v2) = (subset("v1"), subset("v2"));
         let written = write!(
             text,
             "\
@@ -118,12 +120,10 @@ spec:
           exact: jason
     route:
     - destination:
-        host: svc-{i}
-        subset: v2
+        host: svc-{i}{v2}
       weight: 90
     - destination:
-        host: svc-{i}
-        subset: v1
+        host: svc-{i}{v1}
       weight: 10
     timeout: 5s
   - route:
