@@ -5,3 +5,14 @@
 mod bootstrap;
 
 pub use bootstrap::{Bootstrap, bootstrap};
+mod envoy_filter;
+mod module_url;
+mod oci;
+mod peer_address;
+mod wasm_plugin;
+
+pub use module_url::{ModulePrefix, ModulePrefixError};
+pub use oci::{Image, layout};
+pub use wasm_plugin::{
+    Api, Manifest, Metadata, SidecarProxy, WasmPluginError, WasmPlugins, WasmPluginsOptions, wasm_plugins,
+};

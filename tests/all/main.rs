@@ -4,6 +4,7 @@
 mod cases;
 mod data_path;
 mod guests;
+mod istio_proxy;
 mod mesh;
 mod parity;
 mod repository;
@@ -26,6 +27,7 @@ fn main() {
     trials.extend(data_path::trials());
     trials.extend(parity::trials());
     trials.extend(mesh::trials());
+    trials.push(Trial::test("istio_proxy::gateway", istio_proxy::gateway));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the proxies: leaving the process would not.
     engines.stop();

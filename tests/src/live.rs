@@ -61,11 +61,13 @@ impl Surroundings {
         self.upstream.ports().iter().map(|(name, port)| (name.clone(), (*port, grpc.contains(name)))).collect()
     }
 
-    /// Sends a request to a port: what the client saw. Clusters answer as `answers` says.
+    /// Sends a request to a port: what the client saw, and what had arrived by then. Clusters answer as `answers` says.
     pub fn request(&mut self, port: u16, request: &Request, answers: Answers) -> Observed {
         self.upstream.answer(answers, Answer::default());
         self.marks += 1;
-        self.runtime.block_on(exchange(&mut None, port, None, request, &format!("c{}", self.marks)))
+        let mark = format!("c{}", self.marks);
+        let observed = self.runtime.block_on(exchange(&mut None, port, None, request, &mark));
+        Observed { arrived: self.upstream.take(&mark), ..observed }
     }
 
     /// Everything that is not as a case expects of a proxy that serves it at a port.

@@ -1,6 +1,7 @@
 //! What is wrong with resources, and where.
 
 use crate::Place;
+use crate::document_cache::Moved;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
 
@@ -41,6 +42,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The same of a document that stands further on in another file.
+    pub(crate) fn moved(&self, to: &Moved<'_>) -> Self {
+        Self { place: self.place.as_ref().map(|place| place.moved(to)), ..self.clone() }
+    }
+
     /// A fault of a file that cannot be read.
     pub fn of_file(name: &str, reason: impl fmt::Display) -> Self {
         Self {

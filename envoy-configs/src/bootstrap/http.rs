@@ -1,8 +1,8 @@
 //! HTTP: the connection manager with its filters, and the one route that the filters leave to Envoy.
 
 use super::access_log::access_logs;
-use super::plugin::PEER_ADDRESS;
 use super::{Writer, cluster, typed};
+use crate::peer_address::{DIRECT_ADDRESS, FILTER_STATE, is_asked, state};
 use compiler::snapshot::{Destination, Direction, FilterChain, HttpConnectionManager, Listener, PathNormalization};
 use serde_json::{Value, json};
 
@@ -79,8 +79,8 @@ impl Writer<'_> {
         ]}});
         let mut filters = vec![filter("header_mutation", "header_mutation.v3.HeaderMutation", mutations)];
         let mut states = Vec::new();
-        if manager.plugins.iter().any(|plugin| self.is_authz(plugin)) {
-            states.push(state(PEER_ADDRESS, "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"));
+        if manager.plugins.iter().any(is_asked) {
+            states.push(state(FILTER_STATE, DIRECT_ADDRESS));
         }
         if self.forwards(manager) {
             states.push(state(PORT, "%DOWNSTREAM_LOCAL_PORT%"));
@@ -151,15 +151,6 @@ impl Writer<'_> {
             routes.push((wanted, json!({"cluster": name})));
         }
     }
-}
-
-/// A text of Envoy's own, where plugins and routes see it.
-fn state(key: &str, format: &str) -> Value {
-    json!({
-        "object_key": key,
-        "factory_key": "envoy.string",
-        "format_string": {"text_format_source": {"inline_string": format}},
-    })
 }
 
 /// An object with one more field.

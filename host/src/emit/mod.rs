@@ -2,6 +2,7 @@
 
 use crate::cli::{BAD_DATA, DataFormat, EnvoyArguments, USAGE};
 use crate::run::{Identities, Source, say};
+use istio_api::DocumentCache;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +25,7 @@ pub(crate) fn envoy(arguments: &EnvoyArguments) -> ExitCode {
         None => Identities::none(),
     };
     let source = Source::of(arguments.snapshot.as_deref(), mesh);
-    let loaded = match source.load(&mut identities, SystemTime::now()) {
+    let loaded = match source.load(&mut DocumentCache::default(), &mut identities, SystemTime::now()) {
         Ok(loaded) => loaded,
         Err(faults) => {
             faults.iter().for_each(|fault| eprintln!("{fault}"));

@@ -114,7 +114,7 @@ impl Builder<'_, '_> {
         let is_auto = self.policy.tls.is_none() && self.is_auto();
         let (mut endpoints, mut names) = (Vec::new(), Vec::new());
         for (endpoint, (weight, priority)) in self.selected().zip(weights) {
-            let port = endpoint.port(self.port);
+            let Some(port) = endpoint.port(self.port) else { continue };
             let locality = endpoint.locality.clone();
             let plaintext = is_auto && !self.takes_mutual_tls(endpoint);
             match endpoint.address.parse::<IpAddr>() {
@@ -149,13 +149,14 @@ impl Builder<'_, '_> {
         (endpoints, dns)
     }
 
-    /// The endpoints of the subset, or of the service.
+    /// The endpoints of the subset, or of the service, that have the port.
     fn selected(&self) -> impl Iterator<Item = &ServiceEndpoint> {
         let labels = self.subset.map(|subset| &subset.labels);
         self.service
             .endpoints
             .iter()
             .filter(move |endpoint| labels.is_none_or(|labels| labels.select(&endpoint.labels)))
+            .filter(|endpoint| endpoint.port(self.port).is_some())
     }
 
     /// Weight and priority of each selected endpoint.
@@ -331,9 +332,9 @@ impl Builder<'_, '_> {
     /// Whether an endpoint has a sidecar that takes mutual TLS on this port.
     fn takes_mutual_tls(&self, endpoint: &ServiceEndpoint) -> bool {
         let namespace = endpoint.workload.as_ref().map_or(self.service.namespace.as_str(), |(namespace, _)| namespace);
-        let port = endpoint.port(self.port);
+        let mode = |port| self.mesh.peer_authentications.of(namespace, &endpoint.labels, port).mode;
         mutual_tls::has_sidecar(endpoint)
-            && self.mesh.peer_authentications.of(namespace, &endpoint.labels, port).mode != PeerMode::Disable
+            && endpoint.port(self.port).is_some_and(|port| mode(port) != PeerMode::Disable)
     }
 
     fn mutual_tls(

@@ -92,14 +92,18 @@ pub(crate) fn compile<'m>(
     Ok(made)
 }
 
-/// Where a server listens: on its port, or where a Service in front of the gateway sends that.
-fn address(mesh: &Mesh<'_>, workload: &Workload, placed: &Placed<'_>, report: &mut Report) -> Option<SocketAddr> {
-    let number = placed.server.port.number.get();
+/// The port that a gateway listens on for one that is asked for: the same, or where a Service in front of it sends that.
+pub(crate) fn listening_port(mesh: &Mesh<'_>, gateway: &Workload, number: u16) -> u16 {
     let in_front = mesh.registry.all().iter().filter(|service| {
-        let selects = service.selector.as_ref().is_some_and(|selector| selector.select(&workload.labels));
-        selects && service.namespace == workload.namespace
+        let selects = service.selector.as_ref().is_some_and(|selector| selector.select(&gateway.labels));
+        selects && service.namespace == gateway.namespace
     });
-    let target = in_front.filter_map(|service| service.port(number)).map(|port| port.target).next();
+    let target = in_front.filter_map(|service| service.port(number)).find_map(|port| gateway.target(port));
+    target.unwrap_or(number)
+}
+
+/// Where a server listens.
+fn address(mesh: &Mesh<'_>, workload: &Workload, placed: &Placed<'_>, report: &mut Report) -> Option<SocketAddr> {
     let bind = match placed.server.bind.as_deref() {
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Some(bind) => match bind.parse() {
@@ -115,7 +119,7 @@ fn address(mesh: &Mesh<'_>, workload: &Workload, placed: &Placed<'_>, report: &m
             }
         },
     };
-    Some(SocketAddr::new(bind, target.unwrap_or(number)))
+    Some(SocketAddr::new(bind, listening_port(mesh, workload, placed.server.port.number.get())))
 }
 
 impl<'m> Maker<'_, 'm> {

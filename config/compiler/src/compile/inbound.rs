@@ -91,7 +91,9 @@ fn app_ports<'m>(mesh: &'m Mesh<'_>, workload: &Workload, settings: &Settings) -
             continue;
         }
         for port in service.ports.iter().filter(|port| port.is_proxied()) {
-            let number = endpoint.map_or(port.target, |endpoint| endpoint.port(port));
+            let Some(number) = endpoint.map_or_else(|| workload.target(port), |endpoint| endpoint.port(port)) else {
+                continue;
+            };
             if !ports.iter().any(|known| known.number == number) {
                 ports.push(AppPort {
                     number,

@@ -105,22 +105,6 @@ fn imported<'m>(
     imported
 }
 
-/// How requests are routed: what the filters have, and what that was made of.
-pub(crate) struct Routes {
-    pub(crate) configs: FilterConfigs,
-    pub(crate) origins: Origins,
-}
-
-/// How the requests of a workload are routed, for whoever explains it.
-pub(crate) fn routes(mesh: &Mesh<'_>, workload: &Workload) -> Routes {
-    let scope = sidecar::of_workload(mesh, workload);
-    let imported = imported(mesh, workload, scope);
-    let visible: Vec<&Service> = imported.iter().map(Cow::as_ref).collect();
-    let mut origins = Origins::default();
-    let configs = configs(mesh, workload, &visible, scope, &mut origins, &mut Report::default());
-    Routes { configs, origins }
-}
-
 fn configs(
     mesh: &Mesh<'_>,
     workload: &Workload,
