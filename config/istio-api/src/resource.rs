@@ -25,6 +25,40 @@ impl<K: Kind> Resource<K> {
     }
 }
 
+/// A resource, whatever its kind.
+pub trait AnyResource {
+    /// Kind, namespace and name, for messages.
+    fn resource_name(&self) -> ResourceName;
+    /// Name, namespace, labels, annotations, age.
+    fn metadata(&self) -> &Metadata;
+    /// Where each field stands.
+    fn source(&self) -> &Source;
+    /// What it says, by the names that paths have: `{"spec": …}` where that is its kind's shape.
+    fn fields(&self) -> serde_json::Value;
+}
+
+impl<K: Kind + serde::Serialize> AnyResource for Resource<K> {
+    fn resource_name(&self) -> ResourceName {
+        Resource::resource_name(self)
+    }
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn source(&self) -> &Source {
+        &self.source
+    }
+
+    fn fields(&self) -> serde_json::Value {
+        let fields = serde_json::to_value(&self.spec).unwrap_or_default();
+        match K::SHAPE {
+            Shape::Spec => serde_json::json!({ "spec": fields }),
+            Shape::Whole => fields,
+        }
+    }
+}
+
 /// A kind of resource.
 pub trait Kind: FromNode {
     /// Its name: `VirtualService`.

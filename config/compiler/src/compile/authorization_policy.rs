@@ -1,5 +1,6 @@
 //! AuthorizationPolicies → what authz has for a workload.
 
+use crate::finding::Message;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use authz::config::{self, DryRun, HostProperties, Policy, PolicyAction, ProviderName};
@@ -59,7 +60,8 @@ fn of_resource(
         && !providers.iter().any(|known| known.name == name)
     {
         let field = Field { name: resource, path: "spec.provider.name" };
-        report.refuse(field, name, "MeshConfig has no such provider among extensionProviders: nobody could be asked");
+        let reason = "MeshConfig has no such provider among extensionProviders: nobody could be asked";
+        report.refuse_as(&Message::REFERENCED_RESOURCE_NOT_FOUND, field, name, reason);
     }
     let dry_run = resource.metadata.annotation(DRY_RUN);
     Policy {

@@ -3,6 +3,7 @@
 use super::destination_rule::{cluster_name, consistent_hash};
 use super::filters::FilterConfigs;
 use super::origin::{Origin, Origins};
+use crate::finding::Message;
 use crate::mesh::destination_rules::Said;
 use crate::mesh::names::{MESH, full_name, gateway_name};
 use crate::mesh::virtual_services::{HttpEntry, RoutedHosts};
@@ -203,21 +204,25 @@ impl RouteCompiler<'_, '_> {
         let Meant { host, service, port, subset } = &meant;
         let path = |field: &str| format!("{path}.{field}");
         let Some(service) = service else {
-            let reason = "no such service: requests get 503 (IST0101)";
-            let path = path("host");
-            self.report.notice(Field { name: entry.owner, path: &path }, host, reason);
+            let (path, reason) = (path("host"), "no such service: requests get 503");
+            let field = Field { name: entry.owner, path: &path };
+            self.report.find(&Message::REFERENCED_RESOURCE_NOT_FOUND, field, host, reason);
             return (meant.cluster_name(), None);
         };
         if service.port(*port).is_none() {
-            let reason = format!("{host} has no such port: requests get 503 (IST0112)");
-            let path = path("port");
-            self.report.notice(Field { name: entry.owner, path: &path }, port, reason);
+            let (path, reason) = (path("port"), format!("{host} has no such port: requests get 503"));
+            let message = match destination.port {
+                Some(_) => &Message::REFERENCED_RESOURCE_NOT_FOUND,
+                None => &Message::VIRTUAL_SERVICE_DESTINATION_PORT_SELECTOR_REQUIRED,
+            };
+            self.report.find(message, Field { name: entry.owner, path: &path }, port, reason);
         } else if let Some(name) = subset
             && self.mesh.subset_labels(self.client, service, name).is_none()
         {
-            let reason = format!("no DestinationRule gives {host} such a subset: requests get 503 (IST0101)");
+            let reason = format!("no DestinationRule gives {host} such a subset: requests get 503");
             let path = path("subset");
-            self.report.notice(Field { name: entry.owner, path: &path }, name, reason);
+            let field = Field { name: entry.owner, path: &path };
+            self.report.find(&Message::REFERENCED_RESOURCE_NOT_FOUND, field, name, reason);
         }
         let hash = consistent_hash(self.mesh, self.client, service, *port, *subset);
         (meant.cluster_name(), hash)

@@ -3,6 +3,7 @@
 
 pub(crate) mod delegate;
 pub(crate) mod destination_rules;
+pub(crate) mod label_index;
 pub(crate) mod names;
 pub(crate) mod registry;
 pub(crate) mod service;

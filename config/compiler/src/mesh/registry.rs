@@ -1,6 +1,7 @@
 //! Every service of the mesh, by hostname.
 
 use super::by_age;
+use super::label_index::LabelIndex;
 use super::names::{is_exported, service_name};
 use super::service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
 use super::workload::{labels_of_entry, locality};
@@ -17,6 +18,7 @@ pub(crate) struct Registry {
     /// Those of Kubernetes first, then those of ServiceEntries, each from the oldest on.
     services: Vec<Service>,
     by_hostname: HashMap<String, Vec<usize>>,
+    wildcards: Vec<usize>,
 }
 
 impl Registry {
@@ -35,6 +37,9 @@ impl Registry {
     }
 
     fn add(&mut self, service: Service) {
+        if service.hostname.starts_with('*') {
+            self.wildcards.push(self.services.len());
+        }
         self.by_hostname.entry(service.hostname.clone()).or_default().push(self.services.len());
         self.services.push(service);
     }
@@ -66,6 +71,17 @@ impl Registry {
         own.or_else(|| seen.next()).copied()
     }
 
+    /// Every service of a hostname, whoever sees it.
+    pub(crate) fn of_hostname(&self, hostname: &str) -> impl Iterator<Item = &Service> {
+        let places = self.by_hostname.get(hostname).into_iter().flatten();
+        places.filter_map(|place| self.services.get(*place))
+    }
+
+    /// Every service whose hostname has a wildcard.
+    pub(crate) fn wildcards(&self) -> impl Iterator<Item = &Service> {
+        self.wildcards.iter().filter_map(|place| self.services.get(*place))
+    }
+
     /// Every service, those too that nobody sees.
     pub(crate) fn all(&self) -> &[Service] {
         &self.services
@@ -74,34 +90,23 @@ impl Registry {
 
 /// WorkloadEntries by what selectors look at.
 struct Entries<'r> {
-    entries: Vec<(&'r Resource<WorkloadEntry>, Labels)>,
-    by_label: HashMap<(&'r str, &'r str, &'r str), Vec<usize>>,
+    entries: &'r [Resource<WorkloadEntry>],
+    index: LabelIndex<'r>,
 }
 
 impl<'r> Entries<'r> {
-    fn new(all: &'r [Resource<WorkloadEntry>]) -> Self {
-        let mut by_label: HashMap<_, Vec<usize>> = HashMap::new();
-        let entries = all.iter().map(|entry| (entry, labels_of_entry(entry))).collect();
-        for (place, entry) in all.iter().enumerate() {
-            // A pair that stands over another of the same key selects nothing wrong: the whole selector is tried.
-            for (key, value) in entry.spec.labels.iter().chain(entry.metadata.labels.iter()) {
-                by_label.entry((entry.metadata.namespace(), key.as_str(), value.as_str())).or_default().push(place);
-            }
+    fn new(entries: &'r [Resource<WorkloadEntry>]) -> Self {
+        let mut index = LabelIndex::default();
+        for entry in entries {
+            index.add(entry.metadata.namespace(), entry.spec.labels.iter().chain(entry.metadata.labels.iter()));
         }
-        Self { entries, by_label }
+        Self { entries, index }
     }
 
     /// Those that a selector takes, as endpoints.
     fn selected(&self, namespace: &str, selector: &Labels) -> Vec<ServiceEndpoint> {
-        let places = selector.iter().map(|(key, value)| {
-            let places = self.by_label.get(&(namespace, key.as_str(), value.as_str()));
-            places.map_or(&[][..], Vec::as_slice)
-        });
-        let mut fewest = places.min_by_key(|places| places.len()).unwrap_or_default().to_vec();
-        fewest.dedup();
-        let entries = fewest.iter().filter_map(|place| self.entries.get(*place));
-        let selected = entries.filter(|(_, labels)| selector.select(labels));
-        selected.filter_map(|(entry, labels)| of_workload_entry(entry, labels)).collect()
+        let entries = self.index.selected(namespace, selector).filter_map(|place| self.entries.get(place));
+        entries.filter_map(|entry| of_workload_entry(entry, &labels_of_entry(entry))).collect()
     }
 }
 
@@ -171,7 +176,7 @@ fn of_kubernetes_port(port: &kubernetes::ServicePort) -> ServicePort {
 }
 
 /// Its `appProtocol`, or what its name begins with.
-fn protocol(port: &kubernetes::ServicePort) -> Option<Protocol> {
+pub(crate) fn protocol(port: &kubernetes::ServicePort) -> Option<Protocol> {
     if port.protocol.as_deref().is_some_and(|transport| transport.eq_ignore_ascii_case("UDP")) {
         return Some(Protocol::Udp);
     }
