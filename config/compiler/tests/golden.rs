@@ -50,9 +50,9 @@ fn snapshot(file: &Path) -> Result<String, String> {
     let mut text = String::new();
     for notice in notices {
         // The file's place differs from machine to machine.
-        let notice = notice.to_string();
+        let (code, notice) = (notice.message.code, notice.fault.to_string());
         let notice = notice.split(" (/").next().unwrap_or(&notice);
-        text.push_str(&format!("# notice: {notice}\n"));
+        text.push_str(&format!("# notice {code}: {notice}\n"));
     }
     for (id, origin) in origins.iter() {
         text.push_str(&format!("# route {id}: {} {}, line {}\n", origin.resource, origin.path, origin.place().line));

@@ -27,6 +27,8 @@ impl<K: Kind> Resource<K> {
 
 /// A resource, whatever its kind.
 pub trait AnyResource {
+    /// Its kind: `VirtualService`.
+    fn kind(&self) -> &'static str;
     /// Kind, namespace and name, for messages.
     fn resource_name(&self) -> ResourceName;
     /// Name, namespace, labels, annotations, age.
@@ -38,6 +40,10 @@ pub trait AnyResource {
 }
 
 impl<K: Kind + serde::Serialize> AnyResource for Resource<K> {
+    fn kind(&self) -> &'static str {
+        K::KIND
+    }
+
     fn resource_name(&self) -> ResourceName {
         Resource::resource_name(self)
     }

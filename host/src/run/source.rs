@@ -97,6 +97,7 @@ fn load_mesh(arguments: &MeshArguments) -> Result<Loaded, Faults> {
     })?;
     let mut remarks = remarks(&resources);
     let mesh = Mesh::new(&resources);
+    remarks.extend(mesh.not_acted_on().iter().map(|notice| format!("notice: {notice}")));
     let (mut proxies, mut faults) = (Vec::new(), Faults::default());
     for (workload, settings) in chosen(&mesh, arguments)? {
         let made = match arguments.gateway || (arguments.all && mesh.is_gateway(&workload)) {

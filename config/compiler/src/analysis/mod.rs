@@ -4,6 +4,7 @@
 mod destination_rule;
 mod gateway;
 mod known;
+mod not_acted_on;
 mod proxies;
 mod route;
 mod service;
@@ -37,6 +38,7 @@ impl Mesh<'_> {
         service::analyse(self, &mut report);
         sidecar::analyse(self, &known, &mut report);
         workload_selector::analyse(self, &known, &mut report);
+        not_acted_on::say(self, &mut report);
         proxies::analyse(self, &known, &mut report);
         let sorted = |mut findings: Vec<Finding>| {
             findings.sort_by(|one, other| place(&one.fault).cmp(&place(&other.fault)));

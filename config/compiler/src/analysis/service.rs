@@ -30,9 +30,12 @@ fn port_names(service: &Resource<kubernetes::Service>, report: &mut Report) {
     }
 }
 
+/// Namespace and name of a workload.
+type Named<'m> = &'m (String, String);
+
 /// Says where services speak differently on one port of a workload: the first decides.
 fn one_workload(mesh: &Mesh<'_>, report: &mut Report) {
-    let mut ports: HashMap<(&(String, String), u16), (&Service, Option<Protocol>)> = HashMap::new();
+    let mut ports: HashMap<(Named<'_>, u16), (&Service, Option<Protocol>)> = HashMap::new();
     for service in mesh.registry.all() {
         for endpoint in &service.endpoints {
             let Some(workload) = &endpoint.workload else { continue };

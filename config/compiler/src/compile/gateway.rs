@@ -302,11 +302,13 @@ impl<'m> Maker<'_, 'm> {
             return;
         };
         let path = format!("spec.tcp[{index}]");
-        if let Some(cluster) = self.l4_cluster(&route.route, service, &path, port)
-            && chains.is_empty()
-        {
-            chains.push(chain(FilterChainMatch::default(), self.tcp_proxy(cluster)));
+        let Some(cluster) = self.l4_cluster(&route.route, service, &path, port) else { return };
+        if !chains.is_empty() {
+            let field = Field { name: placed.resource, path: &placed.path };
+            let reason = "another server has this port: this server is left out";
+            return self.report.find(&Message::CONFLICTING_GATEWAYS, field, port, reason);
         }
+        chains.push(chain(FilterChainMatch::default(), self.tcp_proxy(cluster)));
     }
 
     fn is_for(&self, gateways: &[String], service: &RoutedHosts<'_>, name: &str) -> bool {

@@ -121,10 +121,6 @@ fn ingress_ports<'m>(
             let reason = "TLS of a sidecar's own listeners is not served yet: requests would come in plain text";
             report.refuse(Field { name: sidecar, path: &path }, "", reason);
         }
-        if written.connection_pool.is_some() {
-            let path = format!("{path}.connectionPool");
-            report.notice(Field { name: sidecar, path: &path }, "", "the application is called without bounds");
-        }
         let number = written.port.number;
         let made = app(written, workload, settings).and_then(|app| Ok((app, bind(written, workload)?)));
         match made {

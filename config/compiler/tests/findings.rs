@@ -1,0 +1,218 @@
+//! What `Mesh::analyse` finds. Each folder of `tests/findings` has `istio.yaml` and in `findings.yaml` everything that is
+//! found in it, each with a proof that the proxies really do what is said. Where `findings.yaml` is missing it is written,
+//! to be completed: the test fails all the same.
+
+use compiler::{Compiled, DescribedRequest, Finding, Mesh, Message, Settings};
+use istio_api::{File, Options, Resources, read_files};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A finding, and why it is right.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    /// `CODE line RESOURCE PATH: VALUE: REASON`
+    finding: String,
+    proof: Proof,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+enum Proof {
+    /// Without the field that is named every proxy is as it was.
+    NoEffect,
+    /// Without what stands there, every proxy is as it was: a field elsewhere.
+    NoEffectOf { kind: String, namespace: String, name: String, path: String },
+    /// No proxy is made.
+    Refused,
+    /// What becomes of a request has this in it.
+    Answer { from: String, url: String, says: String },
+    /// A proxy's snapshot has this text in it, and when `not` is given that one not.
+    Snapshot {
+        of: String,
+        has: String,
+        #[serde(default)]
+        not: Option<String>,
+    },
+    /// It is a remark, and nothing goes wrong.
+    Remark { why: String },
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn folders(of: &str) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(root().join(of)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    folders
+}
+
+fn read(text: String) -> Result<Resources, String> {
+    let file = Arc::new(File { name: "istio.yaml".to_owned(), text });
+    read_files(&[file], &Options::default()).map_err(|faults| faults.to_string())
+}
+
+fn text(finding: &Finding) -> String {
+    let line = finding.fault.place.as_ref().map_or(0, |place| place.line);
+    let bare = istio_api::Fault { place: None, ..finding.fault.clone() };
+    format!("{} {line} {bare}", finding.message.code)
+}
+
+/// Every proxy that the WorkloadEntries describe, or why there is none.
+fn proxies(resources: &Resources) -> BTreeMap<String, String> {
+    let mesh = Mesh::new(resources);
+    let made = mesh.workloads().into_iter().map(|workload| {
+        let settings = Settings::default();
+        let made = match mesh.is_gateway(&workload) {
+            true => mesh.gateway(&workload, &settings),
+            false => mesh.sidecar(&workload, &settings),
+        };
+        let text = match made {
+            Ok(Compiled { snapshot, .. }) => serde_saphyr::to_string(&snapshot).unwrap(),
+            Err(error) => format!("refused: {error}"),
+        };
+        (format!("{}/{}", workload.namespace, workload.name), text)
+    });
+    made.collect()
+}
+
+/// The documents without what stands at a path of one resource; without the resource when that is `$`.
+fn without(documents: &[Value], kind: &str, namespace: &str, name: &str, path: &str) -> String {
+    let is_it = |document: &Value| {
+        let of = |field: &str| document["metadata"].get(field).and_then(Value::as_str).unwrap_or("default");
+        document["kind"] == kind && of("name") == name && (namespace.is_empty() || of("namespace") == namespace)
+    };
+    let mut left = documents.to_vec();
+    if path == "$" {
+        left.retain(|document| !is_it(document));
+    }
+    let mut found = path == "$";
+    for document in left.iter_mut().filter(|document| is_it(document)) {
+        found |= remove(document, path);
+    }
+    assert!(found, "{kind} {namespace}/{name} has no {path}");
+    left.iter().map(|document| format!("{document}\n---\n")).collect()
+}
+
+/// Removes what a path leads to; whether it was there.
+fn remove(document: &mut Value, path: &str) -> bool {
+    let pointer = path.replace('.', "/").replace('[', "/").replace(']', "");
+    let (above, last) = pointer.rsplit_once('/').unwrap_or(("", &pointer));
+    let above = if above.is_empty() { String::new() } else { format!("/{above}") };
+    match document.pointer_mut(&above) {
+        Some(Value::Object(fields)) => fields.remove(last).is_some(),
+        Some(Value::Array(items)) => match last.parse::<usize>() {
+            Ok(index) if index < items.len() => {
+                items.remove(index);
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn explain(resources: &Resources, from: &str, url: &str) -> String {
+    let mesh = Mesh::new(resources);
+    let (namespace, name) = from.split_once('/').unwrap();
+    let from = mesh.workload(namespace, name).unwrap();
+    let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let request = DescribedRequest {
+        method: "GET".to_owned(),
+        scheme: "http".to_owned(),
+        authority: authority.to_owned(),
+        target: format!("/{path}"),
+        headers: Vec::new(),
+        source: None,
+    };
+    mesh.explain(&from, &request).unwrap_or_else(|error| panic!("{error}")).to_string()
+}
+
+impl Proof {
+    fn check(&self, finding: &Finding, resources: &Resources, documents: &[Value]) -> Result<(), String> {
+        let same = |kind: &str, namespace: &str, name: &str, path: &str| {
+            let text = without(documents, kind, namespace, name, path);
+            let left = read(text).map_err(|error| format!("without {path} it is not read: {error}"))?;
+            if proxies(&left) == proxies(resources) {
+                Ok(())
+            } else {
+                Err(format!("{kind} {namespace}/{name} {path} has an effect"))
+            }
+        };
+        match self {
+            Self::NoEffect => {
+                let resource = finding.fault.resource.as_ref().unwrap();
+                same(&resource.kind, &resource.namespace, &resource.name, &finding.fault.path)
+            }
+            Self::NoEffectOf { kind, namespace, name, path } => same(kind, namespace, name, path),
+            Self::Refused => {
+                let (proxies, reason) = (proxies(resources), &finding.fault.reason);
+                let refused = proxies.values().any(|text| text.starts_with("refused: ") && text.contains(reason));
+                if refused { Ok(()) } else { Err("no proxy is refused for it".to_owned()) }
+            }
+            Self::Answer { from, url, says } => {
+                let answer = explain(resources, from, url);
+                if answer.contains(says) { Ok(()) } else { Err(format!("{from} {url}: no {says:?} in:\n{answer}")) }
+            }
+            Self::Snapshot { of, has, not } => {
+                let proxies = proxies(resources);
+                let text = proxies.get(of).ok_or_else(|| format!("no proxy {of}"))?;
+                let has_not = not.as_ref().is_none_or(|not| !text.contains(not));
+                if text.contains(has) && has_not { Ok(()) } else { Err(format!("not so in:\n{text}")) }
+            }
+            Self::Remark { why } => if why.is_empty() { Err("why?".to_owned()) } else { Ok(()) },
+        }
+    }
+}
+
+fn check(folder: &Path, codes: &mut BTreeSet<String>) -> Result<(), String> {
+    let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+    let written = fs::read_to_string(folder.join("istio.yaml")).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&written).unwrap();
+    let resources = read(written).map_err(|error| format!("{name}: {error}"))?;
+    let analysis = Mesh::new(&resources).analyse();
+    let found: Vec<&Finding> = analysis.refusals.iter().chain(&analysis.findings).collect();
+    codes.extend(found.iter().map(|finding| finding.message.code.to_owned()));
+    let file = folder.join("findings.yaml");
+    let Ok(wanted) = fs::read_to_string(&file) else {
+        let made: String = found.iter().map(|one| format!("- finding: {:?}\n  proof: no-effect\n", text(one))).collect();
+        fs::write(&file, made).unwrap();
+        return Err(format!("{name}: findings.yaml was missing and is written: look at it"));
+    };
+    let wanted: Vec<Expected> = serde_saphyr::from_str(&wanted).map_err(|error| format!("{name}: {error}"))?;
+    let mut wrong = String::new();
+    for one in &wanted {
+        match found.iter().find(|finding| text(finding) == one.finding) {
+            None => writeln!(wrong, "{name}: not found: {}", one.finding).unwrap(),
+            Some(finding) => {
+                if let Err(reason) = one.proof.check(finding, &resources, &documents) {
+                    writeln!(wrong, "{name}: {}\n  not proved: {reason}", one.finding).unwrap();
+                }
+            }
+        }
+    }
+    for finding in found.iter().map(|finding| text(finding)) {
+        if !wanted.iter().any(|one| one.finding == finding) {
+            writeln!(wrong, "{name}: found besides: {finding:?}").unwrap();
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+#[test]
+fn every_finding_is_proved() {
+    let mut codes = BTreeSet::new();
+    let wrong: Vec<String> =
+        folders("tests/findings").iter().filter_map(|folder| check(folder, &mut codes).err()).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    // What reading alone finds is tried where it is read.
+    codes.extend([&Message::SCHEMA_VALIDATION_ERROR, &Message::SCHEMA_WARNING].map(|message| message.code.to_owned()));
+    let missing: Vec<&str> = Message::ALL.iter().map(|one| one.code).filter(|code| !codes.contains(*code)).collect();
+    assert_eq!(missing, [""; 0], "no folder has these");
+}
