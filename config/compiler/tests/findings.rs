@@ -3,6 +3,7 @@
 //! to be completed: the test fails all the same.
 
 use compiler::{Compiled, DescribedRequest, Finding, Mesh, Message, Settings};
+use http_match::StringMatch;
 use istio_api::{File, Options, Resources, read_files};
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,6 +27,8 @@ struct Expected {
 enum Proof {
     /// Without the field that is named every proxy is as it was.
     NoEffect,
+    /// Without the field that is named every request goes where it went: those that the texts of the file come together to.
+    NoEffectOnRequests,
     /// Without what stands there, every proxy is as it was: a field elsewhere.
     NoEffectOf { kind: String, namespace: String, name: String, path: String },
     /// No proxy is made.
@@ -83,7 +86,7 @@ fn proxies(resources: &Resources) -> BTreeMap<String, String> {
 }
 
 /// The documents without what stands at a path of one resource; without the resource when that is `$`.
-fn without(documents: &[Value], kind: &str, namespace: &str, name: &str, path: &str) -> String {
+fn without(documents: &[Value], kind: &str, namespace: &str, name: &str, path: &str) -> Result<String, String> {
     let is_it = |document: &Value| {
         let of = |field: &str| document["metadata"].get(field).and_then(Value::as_str).unwrap_or("default");
         document["kind"] == kind && of("name") == name && (namespace.is_empty() || of("namespace") == namespace)
@@ -96,13 +99,15 @@ fn without(documents: &[Value], kind: &str, namespace: &str, name: &str, path: &
     for document in left.iter_mut().filter(|document| is_it(document)) {
         found |= remove(document, path);
     }
-    assert!(found, "{kind} {namespace}/{name} has no {path}");
-    left.iter().map(|document| format!("{document}\n---\n")).collect()
+    match found {
+        true => Ok(left.iter().map(|document| format!("{document}\n---\n")).collect()),
+        false => Err(format!("{kind} {namespace}/{name} has no {path}")),
+    }
 }
 
 /// Removes what a path leads to; whether it was there.
 fn remove(document: &mut Value, path: &str) -> bool {
-    let pointer = path.replace('.', "/").replace('[', "/").replace(']', "");
+    let pointer = path.replace(['.', '['], "/").replace(']', "");
     let (above, last) = pointer.rsplit_once('/').unwrap_or(("", &pointer));
     let above = if above.is_empty() { String::new() } else { format!("/{above}") };
     match document.pointer_mut(&above) {
@@ -118,26 +123,64 @@ fn remove(document: &mut Value, path: &str) -> bool {
     }
 }
 
+fn request(authority: &str, target: &str, headers: Vec<(String, String)>) -> DescribedRequest {
+    let (method, scheme) = ("GET".to_owned(), "http".to_owned());
+    DescribedRequest {
+        method,
+        scheme,
+        authority: authority.to_owned(),
+        target: target.to_owned(),
+        headers,
+        source: None,
+    }
+}
+
 fn explain(resources: &Resources, from: &str, url: &str) -> String {
     let mesh = Mesh::new(resources);
     let (namespace, name) = from.split_once('/').unwrap();
     let from = mesh.workload(namespace, name).unwrap();
     let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let request = DescribedRequest {
-        method: "GET".to_owned(),
-        scheme: "http".to_owned(),
-        authority: authority.to_owned(),
-        target: format!("/{path}"),
-        headers: Vec::new(),
-        source: None,
-    };
+    let request = request(authority, &format!("/{path}"), Vec::new());
     mesh.explain(&from, &request).unwrap_or_else(|error| panic!("{error}")).to_string()
+}
+
+/// The route that each request takes, of every client: requests to each host, on each path that a rule has and beside it,
+/// with and without the headers that a rule has.
+fn decisions(resources: &Resources) -> BTreeMap<String, String> {
+    let mesh = Mesh::new(resources);
+    let (mut paths, mut headers) = (BTreeSet::from(["/".to_owned()]), BTreeSet::from([Vec::new()]));
+    for clause in resources.virtual_services.iter().flat_map(|one| &one.spec.http).flat_map(|rule| &rule.matches) {
+        let value = |wanted: &StringMatch| match wanted {
+            StringMatch::Exact(text) | StringMatch::Prefix(text) => text.clone(),
+            StringMatch::Regex(regex) => regex.replace(".*", "any"),
+            StringMatch::Present => "any".to_owned(),
+        };
+        let path = clause.request.uri.as_ref().map_or_else(|| "/".to_owned(), value);
+        paths.extend(["", "x", "/x"].map(|behind| format!("{path}{behind}")));
+        headers.insert(clause.request.headers.0.iter().map(|(name, wanted)| (name.clone(), value(wanted))).collect());
+    }
+    let mut decisions = BTreeMap::new();
+    for client in mesh.workloads().iter().filter(|client| !mesh.is_gateway(client)) {
+        for service in mesh.services() {
+            let authority = format!("{}:{}", service.hostname, service.ports[0].number);
+            for path in &paths {
+                for headers in &headers {
+                    let asked = request(&authority, path, headers.clone());
+                    let explanation = mesh.explain(client, &asked).unwrap_or_else(|error| panic!("{error}"));
+                    let chosen = explanation.steps.into_iter().find(|step| step.verdict == "matches");
+                    let key = format!("{} {authority} {path} {headers:?}", client.name);
+                    decisions.insert(key, chosen.map(|step| step.subject).unwrap_or_default());
+                }
+            }
+        }
+    }
+    decisions
 }
 
 impl Proof {
     fn check(&self, finding: &Finding, resources: &Resources, documents: &[Value]) -> Result<(), String> {
         let same = |kind: &str, namespace: &str, name: &str, path: &str| {
-            let text = without(documents, kind, namespace, name, path);
+            let text = without(documents, kind, namespace, name, path)?;
             let left = read(text).map_err(|error| format!("without {path} it is not read: {error}"))?;
             if proxies(&left) == proxies(resources) {
                 Ok(())
@@ -146,6 +189,17 @@ impl Proof {
             }
         };
         match self {
+            Self::NoEffectOnRequests => {
+                let resource = finding.fault.resource.as_ref().unwrap();
+                let (namespace, name) = (&resource.namespace, &resource.name);
+                let left = read(without(documents, &resource.kind, namespace, name, &finding.fault.path)?)?;
+                // The requests are those of the whole: nothing is left out because a rule is.
+                let (all, less) = (decisions(resources), decisions(&left));
+                match all.iter().find(|(key, chosen)| less.get(*key).is_some_and(|other| other != *chosen)) {
+                    None => Ok(()),
+                    Some((key, chosen)) => Err(format!("{key} takes {chosen}, and without it {:?}", less[key])),
+                }
+            }
             Self::NoEffect => {
                 let resource = finding.fault.resource.as_ref().unwrap();
                 same(&resource.kind, &resource.namespace, &resource.name, &finding.fault.path)
@@ -166,7 +220,13 @@ impl Proof {
                 let has_not = not.as_ref().is_none_or(|not| !text.contains(not));
                 if text.contains(has) && has_not { Ok(()) } else { Err(format!("not so in:\n{text}")) }
             }
-            Self::Remark { why } => if why.is_empty() { Err("why?".to_owned()) } else { Ok(()) },
+            Self::Remark { why } => {
+                if why.is_empty() {
+                    Err("why?".to_owned())
+                } else {
+                    Ok(())
+                }
+            }
         }
     }
 }
@@ -181,7 +241,8 @@ fn check(folder: &Path, codes: &mut BTreeSet<String>) -> Result<(), String> {
     codes.extend(found.iter().map(|finding| finding.message.code.to_owned()));
     let file = folder.join("findings.yaml");
     let Ok(wanted) = fs::read_to_string(&file) else {
-        let made: String = found.iter().map(|one| format!("- finding: {:?}\n  proof: no-effect\n", text(one))).collect();
+        let made: String =
+            found.iter().map(|one| format!("- finding: {:?}\n  proof: no-effect\n", text(one))).collect();
         fs::write(&file, made).unwrap();
         return Err(format!("{name}: findings.yaml was missing and is written: look at it"));
     };
@@ -203,6 +264,34 @@ fn check(folder: &Path, codes: &mut BTreeSet<String>) -> Result<(), String> {
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// What shows that a rule is never reached shows of all others that they are.
+#[test]
+fn the_requests_that_rules_are_tried_with_reach_every_other_rule() {
+    let mut tried = 0;
+    for folder in folders("tests/findings").iter().filter(|folder| folder.to_string_lossy().contains("IST013")) {
+        let resources = read(fs::read_to_string(folder.join("istio.yaml")).unwrap()).unwrap();
+        let taken: BTreeSet<String> = decisions(&resources).into_values().collect();
+        let analysis = Mesh::new(&resources).analyse();
+        for one in resources.virtual_services.iter().filter(|one| one.spec.gateways.is_empty()) {
+            for (index, rule) in one.spec.http.iter().enumerate().filter(|(_, rule)| rule.delegate.is_none()) {
+                let is_it = |finding: &&Finding| {
+                    finding.message.code == "IST0130"
+                        && finding.fault.resource.as_ref() == Some(&one.resource_name())
+                        && finding.fault.path == format!("spec.http[{index}]")
+                };
+                let is_never = analysis.findings.iter().any(|finding| is_it(&finding));
+                let name = rule.name.as_deref().unwrap();
+                let is_taken = taken
+                    .iter()
+                    .any(|taken| taken.ends_with(&format!("/{name}")) || taken.ends_with(&format!("-{name}")));
+                assert_ne!(is_never, is_taken, "{} {name}: {taken:?}", folder.display());
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 10, "{tried}");
 }
 
 #[test]

@@ -65,51 +65,62 @@ enum Paths {
     Regex(String),
 }
 
-/// What the rules so far take: other conditions as they are written, with a path; and where that stands.
+/// What the rules so far take: other conditions as they are written, with a path; and who does.
 #[derive(Default)]
-struct Taken(HashMap<(String, Paths), String>);
+struct Taken<'r>(HashMap<(String, Paths), Taker<'r>>);
 
-impl Taken {
+/// A clause that takes something.
+#[derive(Clone)]
+struct Taker<'r> {
+    owner: &'r Resource<VirtualService>,
+    path: String,
+    takes_all: bool,
+}
+
+impl Taker<'_> {
+    /// Said of a rule of this resource.
+    fn words(&self, owner: &Resource<VirtualService>) -> String {
+        let of = match std::ptr::eq(self.owner, owner) {
+            true => String::new(),
+            false => format!("{} ", self.owner.resource_name()),
+        };
+        let what = if self.takes_all { "every request" } else { "all that it is for" };
+        format!("{of}{} takes {what}", self.path)
+    }
+}
+
+impl<'r> Taken<'r> {
     /// Looks at a rule, and adds it.
-    fn rule<'r>(&mut self, entry: &HttpEntry<'r>, routed: &RoutedHosts<'_>) -> Rule<'r> {
+    fn rule(&mut self, entry: &HttpEntry<'r>, routed: &RoutedHosts<'_>) -> Rule<'r> {
         let mut rule = Rule { owner: entry.owner, path: entry.path.clone(), blocked: None, clauses: Vec::new() };
         let everything = [HttpMatchRequest::default()];
         let clauses = if entry.route.matches.is_empty() { &everything[..] } else { &entry.route.matches };
-        let before: Vec<Option<&String>> = clauses.iter().map(|clause| self.taker(clause)).collect();
-        if before.iter().all(Option::is_some) {
-            rule.blocked = before.first().copied().flatten().map(|by| format!("is never reached: {by}"));
+        let taker = |taken: &Self, clause| taken.taker(clause).map(|taker| taker.words(entry.owner));
+        let before: Vec<Option<String>> = clauses.iter().map(|clause| taker(self, clause)).collect();
+        if let Some(first) = before.first().cloned().flatten().filter(|_| before.iter().all(Option::is_some)) {
+            rule.blocked = Some(format!("is never reached: {first}"));
         }
-        let is_written = matches!(entry.route, Cow::Borrowed(_));
-        let index_of = |reasons: Vec<Option<String>>| -> Vec<(usize, String)> {
-            let said = reasons.into_iter().enumerate().filter_map(|(index, reason)| Some((index, reason?)));
-            said.filter(|_| is_written && !entry.route.matches.is_empty()).collect()
-        };
-        let mut reasons: Vec<_> =
-            before.into_iter().map(|by| by.map(|by| format!("nothing comes to it: {by}"))).collect();
-        for (index, (clause, reason)) in clauses.iter().zip(&mut reasons).enumerate() {
-            if reason.is_none() {
-                *reason = elsewhere(clause, routed, entry)
-                    .or_else(|| self.taker(clause).map(|by| format!("nothing comes to it: {by}")));
-            }
-            let place = if is_written && !entry.route.matches.is_empty() {
-                format!("{}.match[{index}]", entry.path)
-            } else {
-                entry.path.clone()
-            };
-            self.add(clause, &place);
+        // Clauses of a delegate are joined with those of who leaves routes to it, and stand nowhere.
+        let stands = matches!(entry.route, Cow::Borrowed(_)) && !entry.route.matches.is_empty();
+        for (index, (clause, before)) in clauses.iter().zip(before).enumerate() {
+            let taken = before.or_else(|| taker(self, clause)).map(|by| format!("nothing comes to it: {by}"));
+            let reason = taken.or_else(|| elsewhere(clause, routed, entry));
+            rule.clauses.extend(reason.filter(|_| stands).map(|reason| (index, reason)));
+            let path = if stands { format!("{}.match[{index}]", entry.path) } else { entry.path.clone() };
+            let taker = Taker { owner: entry.owner, path, takes_all: is_catch_all(clause) };
+            self.0.entry(parts(clause)).or_insert(taker);
         }
-        rule.clauses = index_of(reasons);
         rule
     }
 
     /// Who takes every request that a clause is for.
-    fn taker(&self, clause: &HttpMatchRequest) -> Option<&String> {
+    fn taker(&self, clause: &HttpMatchRequest) -> Option<&Taker<'r>> {
         let (others, paths) = parts(clause);
         // Conditions that agree, or none at all.
         [others, parts(&HttpMatchRequest::default()).0].into_iter().find_map(|others| self.taker_of(others, &paths))
     }
 
-    fn taker_of(&self, others: String, paths: &Paths) -> Option<&String> {
+    fn taker_of(&self, others: String, paths: &Paths) -> Option<&Taker<'r>> {
         let mut key = (others, paths.clone());
         if let Some(by) = self.0.get(&key) {
             return Some(by);
@@ -126,14 +137,6 @@ impl Taken {
             }
         }
         None
-    }
-
-    fn add(&mut self, clause: &HttpMatchRequest, place: &str) {
-        let by = match is_catch_all(clause) {
-            true => format!("{place} takes every request"),
-            false => format!("{place} takes all that it is for"),
-        };
-        self.0.entry(parts(clause)).or_insert(by);
     }
 }
 

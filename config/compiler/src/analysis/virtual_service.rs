@@ -88,9 +88,10 @@ fn served(routed: &RoutedHosts<'_>, attached: &[(usize, &Resource<Gateway>)], re
 #[derive(Default)]
 struct MeshHosts<'m>(HashMap<&'m str, Holders<'m>>);
 
-/// Who has a host, the oldest first that anybody sees.
+/// Who has a host: the oldest of all, of those that all see, and of those that a namespace sees.
 #[derive(Default)]
 struct Holders<'m> {
+    oldest: Option<&'m Resource<VirtualService>>,
     for_all: Option<&'m Resource<VirtualService>>,
     by_namespace: HashMap<String, &'m Resource<VirtualService>>,
 }
@@ -105,7 +106,10 @@ impl<'m> MeshHosts<'m> {
             let holders = self.0.entry(host).or_default();
             if let Some(older) = holders.add(routed.resource) {
                 let path = format!("spec.hosts[{index}]");
-                let reason = format!("{} is older and has this host: these routes are not used", older.resource_name());
+                let reason = format!(
+                    "{} is older and has this host: where both are seen, these routes are not used",
+                    older.resource_name()
+                );
                 let field = Field { name: routed.resource, path: &path };
                 report.find(&Message::CONFLICTING_MESH_GATEWAY_VIRTUAL_SERVICE_HOSTS, field, host, reason);
             }
@@ -117,10 +121,10 @@ impl<'m> Holders<'m> {
     /// The older one that somebody sees who sees this one too.
     fn add(&mut self, resource: &'m Resource<VirtualService>) -> Option<&'m Resource<VirtualService>> {
         let own = resource.metadata.namespace();
+        let oldest = *self.oldest.get_or_insert(resource);
         let ExportTo::Namespaces { own: sees_itself, named } = &resource.spec.export_to else {
-            let older = self.for_all.or_else(|| self.by_namespace.values().next().copied());
             self.for_all.get_or_insert(resource);
-            return older;
+            return Some(oldest).filter(|oldest| !std::ptr::eq(*oldest, resource));
         };
         let namespaces = named.iter().map(istio_api::scalar::DnsLabel::as_str).chain(sees_itself.then_some(own));
         let mut older = self.for_all;
