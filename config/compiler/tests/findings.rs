@@ -7,6 +7,7 @@ use http_match::StringMatch;
 use istio_api::{File, Options, Resources, read_files};
 use serde::Deserialize;
 use serde_json::Value;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
@@ -31,6 +32,8 @@ enum Proof {
     NoEffectOnRequests,
     /// Without what stands there, every proxy is as it was: a field elsewhere.
     NoEffectOf { kind: String, namespace: String, name: String, path: String },
+    /// Without this text in `istio.yaml` every proxy is as it was.
+    NoEffectOfText(String),
     /// No proxy is made.
     Refused,
     /// What becomes of a request has this in it.
@@ -42,8 +45,6 @@ enum Proof {
         #[serde(default)]
         not: Option<String>,
     },
-    /// It is a remark, and nothing goes wrong.
-    Remark { why: String },
 }
 
 fn root() -> PathBuf {
@@ -144,6 +145,9 @@ fn explain(resources: &Resources, from: &str, url: &str) -> String {
     mesh.explain(&from, &request).unwrap_or_else(|error| panic!("{error}")).to_string()
 }
 
+/// Those of a folder, made once.
+type Decisions = OnceCell<BTreeMap<String, String>>;
+
 /// The route that each request takes, of every client: requests to each host, on each path that a rule has and beside it,
 /// with and without the headers that a rule has.
 fn decisions(resources: &Resources) -> BTreeMap<String, String> {
@@ -156,12 +160,15 @@ fn decisions(resources: &Resources) -> BTreeMap<String, String> {
             StringMatch::Present => "any".to_owned(),
         };
         let path = clause.request.uri.as_ref().map_or_else(|| "/".to_owned(), value);
-        paths.extend(["", "x", "/x"].map(|behind| format!("{path}{behind}")));
+        paths.extend(["", "x"].map(|behind| format!("{path}{behind}")));
         headers.insert(clause.request.headers.0.iter().map(|(name, wanted)| (name.clone(), value(wanted))).collect());
     }
     let mut decisions = BTreeMap::new();
     for client in mesh.workloads().iter().filter(|client| !mesh.is_gateway(client)) {
-        for service in mesh.services() {
+        let routed = |host: &str| {
+            resources.virtual_services.iter().any(|one| one.spec.hosts.iter().any(|of| host.starts_with(of.as_str())))
+        };
+        for service in mesh.services().iter().filter(|service| routed(&service.hostname)) {
             let authority = format!("{}:{}", service.hostname, service.ports[0].number);
             for path in &paths {
                 for headers in &headers {
@@ -178,7 +185,9 @@ fn decisions(resources: &Resources) -> BTreeMap<String, String> {
 }
 
 impl Proof {
-    fn check(&self, finding: &Finding, resources: &Resources, documents: &[Value]) -> Result<(), String> {
+    fn check(&self, finding: &Finding, resources: &Resources, written: &str, all: &Decisions) -> Result<(), String> {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(written).unwrap();
+        let documents = documents.as_slice();
         let same = |kind: &str, namespace: &str, name: &str, path: &str| {
             let text = without(documents, kind, namespace, name, path)?;
             let left = read(text).map_err(|error| format!("without {path} it is not read: {error}"))?;
@@ -194,7 +203,7 @@ impl Proof {
                 let (namespace, name) = (&resource.namespace, &resource.name);
                 let left = read(without(documents, &resource.kind, namespace, name, &finding.fault.path)?)?;
                 // The requests are those of the whole: nothing is left out because a rule is.
-                let (all, less) = (decisions(resources), decisions(&left));
+                let (all, less) = (all.get_or_init(|| decisions(resources)), decisions(&left));
                 match all.iter().find(|(key, chosen)| less.get(*key).is_some_and(|other| other != *chosen)) {
                     None => Ok(()),
                     Some((key, chosen)) => Err(format!("{key} takes {chosen}, and without it {:?}", less[key])),
@@ -205,6 +214,11 @@ impl Proof {
                 same(&resource.kind, &resource.namespace, &resource.name, &finding.fault.path)
             }
             Self::NoEffectOf { kind, namespace, name, path } => same(kind, namespace, name, path),
+            Self::NoEffectOfText(text) => {
+                let left = read(written.replacen(text, "", 1))?;
+                let same = written.contains(text) && proxies(&left) == proxies(resources);
+                if same { Ok(()) } else { Err(format!("{text} is not there, or has an effect")) }
+            }
             Self::Refused => {
                 let (proxies, reason) = (proxies(resources), &finding.fault.reason);
                 let refused = proxies.values().any(|text| text.starts_with("refused: ") && text.contains(reason));
@@ -220,13 +234,6 @@ impl Proof {
                 let has_not = not.as_ref().is_none_or(|not| !text.contains(not));
                 if text.contains(has) && has_not { Ok(()) } else { Err(format!("not so in:\n{text}")) }
             }
-            Self::Remark { why } => {
-                if why.is_empty() {
-                    Err("why?".to_owned())
-                } else {
-                    Ok(())
-                }
-            }
         }
     }
 }
@@ -234,8 +241,7 @@ impl Proof {
 fn check(folder: &Path, codes: &mut BTreeSet<String>) -> Result<(), String> {
     let name = folder.file_name().unwrap().to_string_lossy().into_owned();
     let written = fs::read_to_string(folder.join("istio.yaml")).unwrap();
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&written).unwrap();
-    let resources = read(written).map_err(|error| format!("{name}: {error}"))?;
+    let resources = read(written.clone()).map_err(|error| format!("{name}: {error}"))?;
     let analysis = Mesh::new(&resources).analyse();
     let found: Vec<&Finding> = analysis.refusals.iter().chain(&analysis.findings).collect();
     codes.extend(found.iter().map(|finding| finding.message.code.to_owned()));
@@ -247,12 +253,12 @@ fn check(folder: &Path, codes: &mut BTreeSet<String>) -> Result<(), String> {
         return Err(format!("{name}: findings.yaml was missing and is written: look at it"));
     };
     let wanted: Vec<Expected> = serde_saphyr::from_str(&wanted).map_err(|error| format!("{name}: {error}"))?;
-    let mut wrong = String::new();
+    let (mut wrong, all) = (String::new(), Decisions::new());
     for one in &wanted {
         match found.iter().find(|finding| text(finding) == one.finding) {
             None => writeln!(wrong, "{name}: not found: {}", one.finding).unwrap(),
             Some(finding) => {
-                if let Err(reason) = one.proof.check(finding, &resources, &documents) {
+                if let Err(reason) = one.proof.check(finding, &resources, &written, &all) {
                     writeln!(wrong, "{name}: {}\n  not proved: {reason}", one.finding).unwrap();
                 }
             }

@@ -20,7 +20,7 @@ pub(crate) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
             level.to_owned(),
             message.code.to_owned(),
             fault.resource.as_ref().map(name).unwrap_or_default(),
-            fault.path.clone(),
+            fault.path.strip_prefix('$').unwrap_or(&fault.path).to_owned(),
             fault.place.as_ref().map(ToString::to_string).unwrap_or_default(),
             reason,
         ]);

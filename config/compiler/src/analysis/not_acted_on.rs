@@ -78,7 +78,6 @@ const FIELDS: &[Row] = &[
     ("ServiceEntry", "spec.endpoints[].network", Given, "endpoints are called at their own addresses"),
     ("ServiceEntry", "spec.endpoints[].serviceAccount", Given, "any of the service's identities will do"),
     ("WorkloadEntry", "spec.network", Given, "workloads are called at their own addresses"),
-    ("Gateway", "spec.servers[].port.targetPort", Given, "deprecated, and of no account in Istio either"),
     ("Gateway", "spec.servers[].tls.maxProtocolVersion", IsNot("TLS_AUTO"), "TLS 1.3 is spoken with whoever can"),
     ("Gateway", "spec.servers[].tls.insecureSkipVerify", Is("true"), "certificates of clients are verified"),
     (
