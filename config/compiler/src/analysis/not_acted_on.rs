@@ -88,7 +88,7 @@ const FIELDS: &[Row] = &[
     ),
     ("Sidecar", "spec.egress[].bind", Given, "there is one outbound listener for all"),
     ("Sidecar", "spec.egress[].captureMode", IsNot("DEFAULT"), "there is one outbound listener for all"),
-    ("Sidecar", "spec.egress[].port.protocol", Given, "what is spoken is what the services say"),
+    ("Sidecar", "spec.egress[].port.protocol", Is("HTTP_PROXY"), "what is spoken is what the services say"),
     ("Sidecar", "spec.egress[].port.targetPort", Given, "deprecated, and of no account in Istio either"),
     ("Sidecar", "spec.ingress[].port.targetPort", Given, "deprecated, and of no account in Istio either"),
     ("Sidecar", "spec.ingress[].connectionPool", Given, "the application is called without bounds"),
