@@ -152,7 +152,7 @@ type Decisions = OnceCell<BTreeMap<String, String>>;
 /// with and without the headers that a rule has.
 fn decisions(resources: &Resources) -> BTreeMap<String, String> {
     let mesh = Mesh::new(resources);
-    let (mut paths, mut headers) = (BTreeSet::from(["/".to_owned()]), BTreeSet::from([Vec::new()]));
+    let mut asked = BTreeSet::from([("/".to_owned(), Vec::new())]);
     for clause in resources.virtual_services.iter().flat_map(|one| &one.spec.http).flat_map(|rule| &rule.matches) {
         let value = |wanted: &StringMatch| match wanted {
             StringMatch::Exact(text) | StringMatch::Prefix(text) => text.clone(),
@@ -160,8 +160,11 @@ fn decisions(resources: &Resources) -> BTreeMap<String, String> {
             StringMatch::Present => "any".to_owned(),
         };
         let path = clause.request.uri.as_ref().map_or_else(|| "/".to_owned(), value);
-        paths.extend(["", "x"].map(|behind| format!("{path}{behind}")));
-        headers.insert(clause.request.headers.0.iter().map(|(name, wanted)| (name.clone(), value(wanted))).collect());
+        let headers: Vec<_> =
+            clause.request.headers.0.iter().map(|(name, wanted)| (name.clone(), value(wanted))).collect();
+        for path in [path.clone(), format!("{path}x")] {
+            asked.extend([(path.clone(), Vec::new()), (path, headers.clone())]);
+        }
     }
     let mut decisions = BTreeMap::new();
     for client in mesh.workloads().iter().filter(|client| !mesh.is_gateway(client)) {
@@ -170,14 +173,12 @@ fn decisions(resources: &Resources) -> BTreeMap<String, String> {
         };
         for service in mesh.services().iter().filter(|service| routed(&service.hostname)) {
             let authority = format!("{}:{}", service.hostname, service.ports[0].number);
-            for path in &paths {
-                for headers in &headers {
-                    let asked = request(&authority, path, headers.clone());
-                    let explanation = mesh.explain(client, &asked).unwrap_or_else(|error| panic!("{error}"));
-                    let chosen = explanation.steps.into_iter().find(|step| step.verdict == "matches");
-                    let key = format!("{} {authority} {path} {headers:?}", client.name);
-                    decisions.insert(key, chosen.map(|step| step.subject).unwrap_or_default());
-                }
+            for (path, headers) in &asked {
+                let described = request(&authority, path, headers.clone());
+                let explanation = mesh.explain(client, &described).unwrap_or_else(|error| panic!("{error}"));
+                let chosen = explanation.steps.into_iter().find(|step| step.verdict == "matches");
+                let key = format!("{} {authority} {path} {headers:?}", client.name);
+                decisions.insert(key, chosen.map(|step| step.subject).unwrap_or_default());
             }
         }
     }

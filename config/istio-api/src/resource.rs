@@ -37,6 +37,9 @@ pub trait AnyResource {
     fn source(&self) -> &Source;
     /// What it says, by the names that paths have: `{"spec": …}` where that is its kind's shape.
     fn fields(&self) -> serde_json::Value;
+    /// Whether some field in it may have one of these names: an object or a value, at any depth. It costs far less than
+    /// looking for one in `fields`.
+    fn may_have(&self, names: &[String]) -> bool;
 }
 
 impl<K: Kind + serde::Serialize> AnyResource for Resource<K> {
@@ -62,6 +65,15 @@ impl<K: Kind + serde::Serialize> AnyResource for Resource<K> {
             Shape::Spec => serde_json::json!({ "spec": fields }),
             Shape::Whole => fields,
         }
+    }
+
+    fn may_have(&self, names: &[String]) -> bool {
+        // What cannot be written as JSON may have anything.
+        let Ok(json) = serde_json::to_string(&self.spec) else { return true };
+        names.iter().any(|name| {
+            json.match_indices(name)
+                .any(|(at, _)| json.get(at + name.len()..).is_some_and(|rest| rest.starts_with("\":")))
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use istio_api::mesh_config::{MeshConfig, MeshProxyConfig};
 use istio_api::{AnyResource, Protocol, Resource, ResourceName, Source};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// When a field is one that is not acted on.
 #[derive(Clone, Copy)]
@@ -151,14 +152,20 @@ impl Mesh<'_> {
 }
 
 pub(super) fn say(mesh: &Mesh<'_>, report: &mut Report) {
+    let mut kinds: HashMap<&str, (Vec<&Row>, Vec<String>)> = HashMap::new();
+    for row in FIELDS {
+        let (rows, names) = kinds.entry(row.0).or_default();
+        rows.push(row);
+        names.push(last(row.1).to_owned());
+    }
     for resource in mesh.resources.all() {
         let kind = resource.kind();
-        let rows = || FIELDS.iter().filter(|(of, ..)| *of == kind);
-        if rows().next().is_none() {
+        let Some((rows, names)) = kinds.get(kind) else { continue };
+        if !rows.iter().any(|(_, field, ..)| *field == "$") && !resource.may_have(names) {
             continue;
         }
         let fields = resource.fields();
-        for (_, field, when, reason) in rows() {
+        for (_, field, when, reason) in rows {
             for pattern in expanded(field) {
                 let mut say = |path: &str, value: &Value| {
                     if holds(*when, value) {
@@ -224,6 +231,12 @@ fn message(kind: &str) -> &'static Message {
         "Pod" | "Deployment" | "StatefulSet" | "WorkloadGroup" => &Message::NOT_USED,
         _ => &Message::NOT_ACTED_ON,
     }
+}
+
+/// The name at the end of a pattern.
+fn last(pattern: &str) -> &str {
+    let name = pattern.rsplit_once('.').map_or(pattern, |(_, name)| name);
+    name.strip_suffix("[]").unwrap_or(name)
 }
 
 /// A pattern with what stands for several.

@@ -47,7 +47,8 @@ pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Reso
             && policy.spec.target_ref.is_none()
             && policy.spec.target_refs.is_empty()
     };
-    crate::mesh::by_age(resources).into_iter().filter(near).collect()
+    // Of thousands few are left to be sorted.
+    crate::mesh::by_age(resources.iter().filter(near))
 }
 
 fn of_resource(

@@ -80,7 +80,7 @@ fn listener(name: String, address: SocketAddr, use_original_dst: bool, filter_ch
 fn app_ports<'m>(mesh: &'m Mesh<'_>, workload: &Workload, settings: &Settings) -> Vec<AppPort<'m>> {
     let mut ports: Vec<AppPort<'m>> = Vec::new();
     let own = (workload.namespace.as_str(), workload.name.as_str());
-    for service in mesh.registry.all() {
+    for service in mesh.registry.of_namespace(&workload.namespace) {
         let is_own = |named: &Option<(String, String)>| {
             named.as_ref().is_some_and(|(namespace, name)| (namespace.as_str(), name.as_str()) == own)
         };

@@ -19,6 +19,7 @@ pub(crate) struct Registry {
     services: Vec<Service>,
     by_hostname: HashMap<String, Vec<usize>>,
     wildcards: Vec<usize>,
+    by_namespace: HashMap<String, Vec<usize>>,
 }
 
 impl Registry {
@@ -37,6 +38,7 @@ impl Registry {
     }
 
     fn add(&mut self, service: Service) {
+        self.by_namespace.entry(service.namespace.clone()).or_default().push(self.services.len());
         if service.hostname.starts_with('*') {
             self.wildcards.push(self.services.len());
         }
@@ -74,6 +76,12 @@ impl Registry {
     /// Every service of a hostname, whoever sees it.
     pub(crate) fn of_hostname(&self, hostname: &str) -> impl Iterator<Item = &Service> {
         let places = self.by_hostname.get(hostname).into_iter().flatten();
+        places.filter_map(|place| self.services.get(*place))
+    }
+
+    /// Every service of a namespace: those alone have workloads of it as endpoints.
+    pub(crate) fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &Service> {
+        let places = self.by_namespace.get(namespace).into_iter().flatten();
         places.filter_map(|place| self.services.get(*place))
     }
 
