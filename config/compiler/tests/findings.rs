@@ -338,3 +338,58 @@ fn what_is_right_has_no_finding_that_is_not_listed() {
         assert_eq!(found(&[folder.join("istio.yaml")]), listed, "{name}");
     }
 }
+
+/// Without workloads in the files, proxies are made that selectors would take, and for each namespace with services one.
+#[test]
+fn proxies_that_no_file_describes_are_made_all_the_same() {
+    const FILES: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop}
+spec: {selector: {app: reviews}, ports: [{name: http, port: 9080}, {name: tcp, port: 9081}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec: {hosts: [reviews], http: [{route: [{destination: {host: nobody}}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gateway, namespace: istio-system}
+spec: {selector: {istio: gateway}, ports: [{name: https, port: 443}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: certificate, namespace: istio-system}
+stringData: {tls.crt: a, tls.key: b}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: shop}
+spec:
+  selector: {istio: gateway}
+  servers:
+  - port: {number: 443, name: https, protocol: HTTPS}
+    hosts: [shop.example]
+    tls: {mode: SIMPLE, credentialName: certificate}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: front, namespace: shop}
+spec: {hosts: [shop.example], gateways: [front], http: [{route: [{destination: {host: nowhere}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: shop}
+spec: {selector: {matchLabels: {app: reviews}}, action: CUSTOM, provider: {name: oracle}, rules: [{}]}
+";
+    let resources = read(FILES.to_owned()).unwrap();
+    let analysis = Mesh::new(&resources).analyse();
+    let paths = |findings: &[Finding]| -> Vec<String> {
+        findings.iter().map(|one| format!("{} {}", one.message.code, one.fault.path)).collect()
+    };
+    // Where the Secret is, there the gateway is taken to be: nothing of it is refused.
+    assert_eq!(paths(&analysis.refusals), ["OUT0001 spec", "IST0101 spec.provider.name"]);
+    let found = ["IST0101 spec.http[0].route[0].destination.host"; 2];
+    assert_eq!(paths(&analysis.findings), found);
+}

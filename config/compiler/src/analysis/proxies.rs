@@ -110,7 +110,8 @@ fn client_labels<'m>(mesh: &Mesh<'m>) -> BTreeSet<&'m str> {
 fn client_namespaces<'m>(mesh: &Mesh<'m>) -> BTreeSet<&'m str> {
     let resources = mesh.resources;
     let services = resources.services.iter().map(|service| service.metadata.namespace());
-    let populated: BTreeSet<&str> = services.collect();
+    // In the root namespace there is what all have in common, and gateways.
+    let populated: BTreeSet<&str> = services.filter(|namespace| *namespace != mesh.settings.root_namespace).collect();
     if !populated.is_empty() || !resources.workload_entries.is_empty() {
         return populated;
     }

@@ -65,7 +65,8 @@ pub(super) fn analyse(mesh: &Mesh<'_>, known: &Known<'_>, report: &mut Report) {
 fn say(known: &Known<'_>, scope: &str, labels: &Labels, field: Field<'_>, report: &mut Report) {
     if known.is_populated(scope) && known.selected(scope, labels).next().is_none() {
         let wanted: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let reason = "no workload of these files has these labels: this is for nobody";
+        let reason =
+            "no workload of these files has these labels: this is for nobody, unless a proxy is started with them";
         report.find(&Message::NO_MATCHING_WORKLOADS_FOUND, field, wanted.join(","), reason);
     }
 }
