@@ -2,9 +2,11 @@
 //! found in it, each with a proof that the proxies really do what is said. Where `findings.yaml` is missing it is written,
 //! to be completed: the test fails all the same.
 
+use compiler::snapshot::{NetworkFilter, Snapshot};
 use compiler::{Compiled, DescribedRequest, Finding, Mesh, Message, Settings};
 use http_match::StringMatch;
 use istio_api::{File, Options, Resources, read_files};
+use plugin_config::At;
 use serde::Deserialize;
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -78,12 +80,30 @@ fn proxies(resources: &Resources) -> BTreeMap<String, String> {
             false => mesh.sidecar(&workload, &settings),
         };
         let text = match made {
-            Ok(Compiled { snapshot, .. }) => serde_saphyr::to_string(&snapshot).unwrap(),
+            Ok(Compiled { snapshot, .. }) => match refused(&snapshot) {
+                Some(faults) => format!("refused: {faults}"),
+                None => serde_saphyr::to_string(&snapshot).unwrap(),
+            },
             Err(error) => format!("refused: {error}"),
         };
         (format!("{}/{}", workload.namespace, workload.name), text)
     });
     made.collect()
+}
+
+/// What header-rules has to say of its configuration.
+fn refused(snapshot: &Snapshot) -> Option<String> {
+    let chains = snapshot.listeners.iter().flat_map(|listener| &listener.filter_chains);
+    let plugins = chains.flat_map(|chain| match &chain.network_filter {
+        NetworkFilter::HttpConnectionManager(manager) => manager.plugins.as_slice(),
+        NetworkFilter::TcpProxy(_) => &[],
+    });
+    plugins.filter(|plugin| plugin.module == "header-rules").find_map(|plugin| {
+        let mut at = At::root();
+        let config = plugin_config::from_slice(plugin.configuration.to_string().as_bytes()).unwrap();
+        header_rules::Compiled::compile(&config, &mut at);
+        Some(at.into_faults()).filter(|faults| faults.iter().count() > 0).map(|faults| faults.to_string())
+    })
 }
 
 /// The documents without what stands at a path of one resource; without the resource when that is `$`.

@@ -1,6 +1,7 @@
 //! What resources say together that they hardly mean: references to what is not there, conflicts, rules that nothing
 //! comes to. And, of every proxy that the files describe, what making its snapshot has to say.
 
+mod authorization_policy;
 mod destination_rule;
 mod gateway;
 mod known;
@@ -34,6 +35,7 @@ impl Mesh<'_> {
         let mut report = Report::default();
         virtual_service::analyse(self, &known, &mut report);
         destination_rule::analyse(self, &known, &mut report);
+        authorization_policy::analyse(self, &mut report);
         gateway::analyse(self, &known, &mut report);
         service::analyse(self, &mut report);
         sidecar::analyse(self, &known, &mut report);

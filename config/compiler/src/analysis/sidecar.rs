@@ -48,7 +48,7 @@ pub(super) fn analyse(mesh: &Mesh<'_>, known: &Known<'_>, report: &mut Report) {
 fn egress(mesh: &Mesh<'_>, sidecar: &Resource<Sidecar>, report: &mut Report) {
     for (index, listener) in sidecar.spec.egress.iter().enumerate() {
         for (place, written) in listener.hosts.iter().enumerate() {
-            let EgressHost::Hosts { namespace, host, .. } = written else { continue };
+            let EgressHost::Hosts { excluded: false, namespace, host } = written else { continue };
             let host = host.as_str().to_ascii_lowercase();
             let is_in = |of: &str| match namespace {
                 NamespaceScope::Any => true,
