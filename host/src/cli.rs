@@ -2,6 +2,7 @@
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use compiler::Level;
 use envoy_configs::ModulePrefix;
 use host::ca::SpiffeId;
 use host::telemetry::LogLevels;
@@ -26,7 +27,7 @@ pub(crate) enum Verb {
     Run(Box<RunArguments>),
     /// Reads Istio's resources and says everything that is wrong with them, each where it stands.
     ///
-    /// Exits with 0 when there is nothing to say, 79 when there are warnings, 65 when something is refused.
+    /// Exits with 65 when something is refused, 79 when findings reach --failure-threshold, and otherwise with 0.
     Check(CheckArguments),
     /// Says what becomes of one request, and why: routes, faults, destinations, policies, each with its line.
     Explain(Box<ExplainArguments>),
@@ -298,9 +299,32 @@ pub(crate) struct CheckArguments {
     pub(crate) mesh_config: Option<PathBuf>,
     /// How findings are written.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(crate) output: Output,
+    pub(crate) output: CheckOutput,
+    /// Findings of a code that are not wanted of some resources, as in "IST0118=Service *.shop"; may be repeated. What is
+    /// refused is said all the same.
+    #[arg(short = 'S', long, value_name = "CODE=KIND NAME.NAMESPACE", value_parser = crate::check::Suppression::parse)]
+    pub(crate) suppress: Vec<crate::check::Suppression>,
+    /// The level from which on findings are failures: Info, Warning or Error.
+    #[arg(long, value_name = "LEVEL", default_value = "Error", value_parser = crate::check::parse_level)]
+    pub(crate) failure_threshold: Level,
+    /// The level from which on findings are said: Info, Warning or Error.
+    #[arg(long, value_name = "LEVEL", default_value = "Info", value_parser = crate::check::parse_level)]
+    pub(crate) output_threshold: Level,
     #[command(flatten)]
     pub(crate) color: ColorArguments,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum CheckOutput {
+    /// For people, with the lines they are about.
+    Text,
+    /// A line for each.
+    Table,
+    /// An object.
+    Json,
+    /// An object.
+    Yaml,
 }
 
 #[derive(Args)]
@@ -358,10 +382,10 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), value.trim().to_owned()))
 }
 
-/// How findings are written.
+/// How it is written.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Output {
-    /// For people, with the lines they are about.
+    /// For people.
     Text,
     /// An object.
     Json,

@@ -57,7 +57,7 @@ pub use peer_authentication::PeerAuthentication;
 pub use protocol::Protocol;
 pub use proxy_config::ProxyConfig;
 pub use request_authentication::RequestAuthentication;
-pub use resource::{Kind, Resource, Shape};
+pub use resource::{AnyResource, Kind, Resource, Shape};
 pub use resources::{Options, Resources, Skipped, read, read_files};
 pub use selector::{LabelSelector, PolicyTargetReference, WorkloadSelector};
 pub use service_entry::ServiceEntry;

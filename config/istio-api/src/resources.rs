@@ -4,10 +4,10 @@ use crate::document::{Body, Reader};
 use crate::document_cache::{DocumentCache, Moved};
 use crate::scalar::DnsLabel;
 use crate::{
-    AuthorizationPolicy, ConfigMap, Deployment, DestinationRule, EndpointSlice, Endpoints, Fault, Faults, File,
-    Gateway, Kind, MeshConfig, Metadata, Namespace, PeerAuthentication, Place, Pod, ProxyConfig, RequestAuthentication,
-    Resource, ResourceName, Secret, Service, ServiceAccount, ServiceEntry, Sidecar, Source, StatefulSet, Telemetry,
-    TrafficExtension, VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
+    AnyResource, AuthorizationPolicy, ConfigMap, Deployment, DestinationRule, EndpointSlice, Endpoints, Fault, Faults,
+    File, Gateway, Kind, MeshConfig, Metadata, Namespace, PeerAuthentication, Place, Pod, ProxyConfig,
+    RequestAuthentication, Resource, Secret, Service, ServiceAccount, ServiceEntry, Sidecar, Source, StatefulSet,
+    Telemetry, TrafficExtension, VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
 };
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -76,15 +76,9 @@ macro_rules! kinds {
                 vec![$((<$kind>::KIND, self.$field.len())),*]
             }
 
-            /// What every resource says, by kind in the order of the fields above; MeshConfigs are left out.
-            pub fn dump(&self) -> Vec<(ResourceName, serde_json::Value)> {
-                let mut all = Vec::new();
-                $(
-                    for resource in &self.$field {
-                        all.push((resource.resource_name(), serde_json::to_value(&resource.spec).unwrap_or_default()));
-                    }
-                )*
-                all
+            /// Every resource, by kind in the order of the fields above; MeshConfigs are left out.
+            pub fn all(&self) -> impl Iterator<Item = &dyn AnyResource> {
+                std::iter::empty()$(.chain(self.$field.iter().map(|resource| resource as &dyn AnyResource)))*
             }
         }
 

@@ -126,6 +126,7 @@ fn load_mesh(
     };
     let proxies = compiled.proxies.into_iter().map(|(workload, snapshot)| (name(&workload), snapshot)).collect();
     let mut all = self::remarks(&resources);
+    note(&mut all, mesh.not_acted_on().iter().map(|notice| format!("notice: {notice}")));
     note(&mut all, compiled.remarks.into_iter());
     Ok(Loaded { proxies, remarks: all })
 }

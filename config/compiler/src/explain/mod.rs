@@ -11,6 +11,7 @@ mod routes;
 mod server;
 
 use crate::compile::{CompileError, Origins};
+use crate::finding::{Finding, Message};
 use crate::mesh::{Mesh, Workload};
 use http_match::{HeaderList, port_of};
 use istio_api::Fault;
@@ -160,12 +161,15 @@ fn place(origins: &Origins, id: Option<&str>) -> Option<String> {
 
 /// What a filter says of a configuration that the compiler made: it should have been refused before.
 fn refused(faults: &plugin_config::Faults) -> CompileError {
-    let fault = |fault: &plugin_config::Fault| Fault {
-        resource: None,
-        path: fault.path.clone(),
-        value: fault.value.clone(),
-        reason: fault.reason.clone().into_owned(),
-        place: None,
+    let fault = |fault: &plugin_config::Fault| Finding {
+        message: &Message::REFUSED,
+        fault: Fault {
+            resource: None,
+            path: fault.path.clone(),
+            value: fault.value.clone(),
+            reason: fault.reason.clone().into_owned(),
+            place: None,
+        },
     };
     CompileError { faults: faults.iter().map(fault).collect(), notices: Vec::new() }
 }

@@ -130,8 +130,8 @@ impl<'r> Mesh<'r> {
 
 /// The oldest first, as conflicts are settled: by `creationTimestamp`, and where there is none by the order of the
 /// files. Those with one stand before those without.
-pub(crate) fn by_age<K>(resources: &[Resource<K>]) -> Vec<&Resource<K>> {
-    let mut sorted: Vec<_> = resources.iter().collect();
+pub(crate) fn by_age<'r, K>(resources: impl IntoIterator<Item = &'r Resource<K>>) -> Vec<&'r Resource<K>> {
+    let mut sorted: Vec<_> = resources.into_iter().collect();
     sorted.sort_by_key(|resource| {
         let time = resource.metadata.creation_timestamp;
         (time.is_none(), time)

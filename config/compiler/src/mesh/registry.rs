@@ -19,6 +19,8 @@ pub(crate) struct Registry {
     /// Those of Kubernetes first, then those of ServiceEntries, each from the oldest on.
     services: Vec<Service>,
     by_hostname: HashMap<String, Vec<usize>>,
+    wildcards: Vec<usize>,
+    by_namespace: HashMap<String, Vec<usize>>,
 }
 
 impl Registry {
@@ -37,6 +39,10 @@ impl Registry {
     }
 
     fn add(&mut self, service: Service) {
+        self.by_namespace.entry(service.namespace.clone()).or_default().push(self.services.len());
+        if service.hostname.starts_with('*') {
+            self.wildcards.push(self.services.len());
+        }
         self.by_hostname.entry(service.hostname.clone()).or_default().push(self.services.len());
         self.services.push(service);
     }
@@ -66,6 +72,23 @@ impl Registry {
         });
         let own = seen.clone().find(|place| service(place).is_some_and(|service| service.namespace == namespace));
         own.or_else(|| seen.next()).copied()
+    }
+
+    /// Every service of a hostname, whoever sees it.
+    pub(crate) fn of_hostname(&self, hostname: &str) -> impl Iterator<Item = &Service> {
+        let places = self.by_hostname.get(hostname).into_iter().flatten();
+        places.filter_map(|place| self.services.get(*place))
+    }
+
+    /// Every service of a namespace: those alone have workloads of it as endpoints.
+    pub(crate) fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &Service> {
+        let places = self.by_namespace.get(namespace).into_iter().flatten();
+        places.filter_map(|place| self.services.get(*place))
+    }
+
+    /// Every service whose hostname has a wildcard.
+    pub(crate) fn wildcards(&self) -> impl Iterator<Item = &Service> {
+        self.wildcards.iter().filter_map(|place| self.services.get(*place))
     }
 
     /// Every service, those too that nobody sees.
@@ -143,7 +166,7 @@ fn of_kubernetes_port(port: &kubernetes::ServicePort) -> ServicePort {
 }
 
 /// Its `appProtocol`, or what its name begins with.
-fn protocol(port: &kubernetes::ServicePort) -> Option<Protocol> {
+pub(crate) fn protocol(port: &kubernetes::ServicePort) -> Option<Protocol> {
     if port.protocol.as_deref().is_some_and(|transport| transport.eq_ignore_ascii_case("UDP")) {
         return Some(Protocol::Udp);
     }
