@@ -152,7 +152,7 @@ fn request(authority: &str, target: &str, headers: Vec<(String, String)>) -> Des
         authority: authority.to_owned(),
         target: target.to_owned(),
         headers,
-        source: None,
+        ..DescribedRequest::default()
     }
 }
 

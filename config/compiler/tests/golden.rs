@@ -48,7 +48,7 @@ fn snapshot(file: &Path) -> Result<String, String> {
     };
     let Compiled { snapshot, notices, origins } = match compiled {
         Ok(compiled) => compiled,
-        Err(error) => return Ok(said("refused", error.faults.iter())),
+        Err(error) => return Ok(said("refused", error.faults.iter().map(|found| &found.fault))),
     };
     let mut text = String::new();
     for notice in &notices {
