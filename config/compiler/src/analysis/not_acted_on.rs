@@ -120,8 +120,8 @@ const FIELDS: &[Row] = &[
     ("StatefulSet", "$", Given, ENDPOINTS),
 ];
 
-const TARGETS: &str = "references are for waypoints and Kubernetes' Gateway API, which there are none of: nothing is decided \
-                       by this";
+const TARGETS: &str = "references are for waypoints and Kubernetes' Gateway API, which there are none of: nothing is \
+                       decided by this";
 const ENDPOINTS: &str = "no endpoints come of it: describe each workload by a WorkloadEntry";
 
 /// Fields of a MeshConfig that are acted on.
@@ -142,8 +142,8 @@ const MESH_CONFIG: [&str; 10] = [
 const PROVIDER: [&str; 3] = ["name", "envoyExtAuthzHttp", "envoyExtAuthzGrpc"];
 
 impl Mesh<'_> {
-    /// What is read and checked, and no proxy acts on: fields, and whole resources where nothing of them is. In the order
-    /// of kinds.
+    /// What is read and checked, and no proxy acts on: fields, and whole resources where nothing of them is. In the
+    /// order of kinds.
     pub fn not_acted_on(&self) -> Vec<Finding> {
         let mut report = Report::default();
         say(self, &mut report);
