@@ -1,14 +1,15 @@
 //! Every field of Istio's schemas is acted on, or said not to be. Each field of each resource in `tests/golden`,
-//! `tests/findings` and `tests/fields` is taken away: then some proxy must be another, or the field must have been found, or
-//! the resource is none without it.
+//! `tests/findings` and `tests/fields` is taken away: then some proxy must be another, or the field must have been
+//! found, or the resource is none without it.
 
-use compiler::{Mesh, Settings};
-use istio_api::{File, Options, Resources, read_files};
+mod support;
+
+use compiler::Mesh;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use support::{folders, proxies, read};
 
 /// Kind and path of every field of Istio 1.31's schemas: `[]` stands for items of a list, `{}` for values of a map.
 const FIELDS: &str = include_str!("../../istio-api/tests/fields.txt");
@@ -30,30 +31,6 @@ const IDENTITY: [&str; 2] = ["ServiceEntry spec.location", "WorkloadEntry spec.s
 
 /// Where a part of what is found is acted on: at gateways.
 const PARTLY: [&str; 2] = ["VirtualService spec.tls", "VirtualService spec.tcp"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn read(text: String) -> Option<Resources> {
-    read_files(&[Arc::new(File { name: "istio.yaml".to_owned(), text })], &Options::default()).ok()
-}
-
-/// Every proxy that the WorkloadEntries describe, or why there is none.
-fn proxies(resources: &Resources) -> Vec<String> {
-    let (mesh, settings) = (Mesh::new(resources), Settings::default());
-    let made = mesh.workloads().into_iter().map(|workload| {
-        let made = match mesh.is_gateway(&workload) {
-            true => mesh.gateway(&workload, &settings),
-            false => mesh.sidecar(&workload, &settings),
-        };
-        match made {
-            Ok(made) => format!("{} {}", workload.name, serde_json::to_string(&made.snapshot).unwrap()),
-            Err(error) => format!("{} {error}", workload.name),
-        }
-    });
-    made.collect()
-}
 
 /// A field that is given: where it is as a pointer, as a path, and as the list of fields has it.
 struct Given {
@@ -113,7 +90,7 @@ fn level(field: &str) -> String {
 fn evidence(file: &Path, fields: &mut BTreeSet<String>, acted_on: &mut BTreeSet<String>) {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(file).unwrap()).unwrap();
     let whole = documents.iter().map(|document| format!("{document}\n---\n")).collect();
-    let resources = read(whole).unwrap_or_else(|| panic!("{}", file.display()));
+    let resources = read(whole).unwrap_or_else(|faults| panic!("{}: {faults}", file.display()));
     let before = proxies(&resources);
     let analysis = Mesh::new(&resources).analyse();
     let found: BTreeSet<(String, String)> = analysis
@@ -148,7 +125,7 @@ fn evidence(file: &Path, fields: &mut BTreeSet<String>, acted_on: &mut BTreeSet<
             let mut less = documents.clone();
             take(&mut less[index], &one.pointer);
             let text = less.iter().map(|document| format!("{document}\n---\n")).collect();
-            if read(text).is_none_or(|less| proxies(&less) != before) {
+            if read(text).map_or(true, |less| proxies(&less) != before) {
                 // That a block is acted on says nothing of what is in it.
                 acted_on.insert(level(&one.field));
             }
@@ -169,9 +146,7 @@ fn every_field_is_acted_on_or_said_not_to_be() {
     let (mut found, mut acted_on) = (BTreeSet::new(), BTreeSet::new());
     found.extend(REFUSED.iter().chain(&IDENTITY).map(ToString::to_string));
     for of in ["tests/golden", "tests/findings", "tests/fields"] {
-        let mut folders: Vec<PathBuf> = fs::read_dir(root().join(of)).unwrap().map(|one| one.unwrap().path()).collect();
-        folders.sort();
-        folders.iter().for_each(|folder| evidence(&folder.join("istio.yaml"), &mut found, &mut acted_on));
+        folders(of).iter().for_each(|folder| evidence(&folder.join("istio.yaml"), &mut found, &mut acted_on));
     }
     let has_more = |field: &str| FIELDS.lines().any(|known| known.starts_with(&format!("{field}.")));
     let open: Vec<&str> = FIELDS

@@ -1,12 +1,12 @@
-//! What `Mesh::analyse` finds. Each folder of `tests/findings` has `istio.yaml` and in `findings.yaml` everything that is
-//! found in it, each with a proof that the proxies really do what is said. Where `findings.yaml` is missing it is written,
-//! to be completed: the test fails all the same.
+//! What `Mesh::analyse` finds. Each folder of `tests/findings` has `istio.yaml` and in `findings.yaml` everything that
+//! is found in it, each with a proof that the proxies really do what is said. Where `findings.yaml` is missing it is
+//! written, to be completed: the test fails all the same.
 
-use compiler::snapshot::{NetworkFilter, Snapshot};
-use compiler::{Compiled, DescribedRequest, Finding, Mesh, Message, Settings};
+mod support;
+
+use compiler::{DescribedRequest, Finding, Mesh, Message};
 use http_match::StringMatch;
-use istio_api::{File, Options, Resources, read_files};
-use plugin_config::At;
+use istio_api::{Options, Resources};
 use serde::Deserialize;
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use support::{folders, proxies, read, root};
 
 /// A finding, and why it is right.
 #[derive(Debug, Deserialize)]
@@ -30,7 +30,8 @@ struct Expected {
 enum Proof {
     /// Without the field that is named every proxy is as it was.
     NoEffect,
-    /// Without the field that is named every request goes where it went: those that the texts of the file come together to.
+    /// Without the field that is named every request goes where it went: those that the texts of the file come together
+    /// to.
     NoEffectOnRequests,
     /// Without what stands there, every proxy is as it was: a field elsewhere.
     NoEffectOf { kind: String, namespace: String, name: String, path: String },
@@ -49,61 +50,10 @@ enum Proof {
     },
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn folders(of: &str) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = fs::read_dir(root().join(of)).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    folders
-}
-
-fn read(text: String) -> Result<Resources, String> {
-    let file = Arc::new(File { name: "istio.yaml".to_owned(), text });
-    read_files(&[file], &Options::default()).map_err(|faults| faults.to_string())
-}
-
 fn text(finding: &Finding) -> String {
     let line = finding.fault.place.as_ref().map_or(0, |place| place.line);
     let bare = istio_api::Fault { place: None, ..finding.fault.clone() };
     format!("{} {line} {bare}", finding.message.code)
-}
-
-/// Every proxy that the WorkloadEntries describe, or why there is none.
-fn proxies(resources: &Resources) -> BTreeMap<String, String> {
-    let mesh = Mesh::new(resources);
-    let made = mesh.workloads().into_iter().map(|workload| {
-        let settings = Settings::default();
-        let made = match mesh.is_gateway(&workload) {
-            true => mesh.gateway(&workload, &settings),
-            false => mesh.sidecar(&workload, &settings),
-        };
-        let text = match made {
-            Ok(Compiled { snapshot, .. }) => match refused(&snapshot) {
-                Some(faults) => format!("refused: {faults}"),
-                None => serde_saphyr::to_string(&snapshot).unwrap(),
-            },
-            Err(error) => format!("refused: {error}"),
-        };
-        (format!("{}/{}", workload.namespace, workload.name), text)
-    });
-    made.collect()
-}
-
-/// What header-rules has to say of its configuration.
-fn refused(snapshot: &Snapshot) -> Option<String> {
-    let chains = snapshot.listeners.iter().flat_map(|listener| &listener.filter_chains);
-    let plugins = chains.flat_map(|chain| match &chain.network_filter {
-        NetworkFilter::HttpConnectionManager(manager) => manager.plugins.as_slice(),
-        NetworkFilter::TcpProxy(_) => &[],
-    });
-    plugins.filter(|plugin| plugin.module == "header-rules").find_map(|plugin| {
-        let mut at = At::root();
-        let config = plugin_config::from_slice(plugin.configuration.to_string().as_bytes()).unwrap();
-        header_rules::Compiled::compile(&config, &mut at);
-        Some(at.into_faults()).filter(|faults| faults.iter().count() > 0).map(|faults| faults.to_string())
-    })
 }
 
 /// The documents without what stands at a path of one resource; without the resource when that is `$`.
@@ -168,8 +118,8 @@ fn explain(resources: &Resources, from: &str, url: &str) -> String {
 /// Those of a folder, made once.
 type Decisions = OnceCell<BTreeMap<String, String>>;
 
-/// The route that each request takes, of every client: requests to each host, on each path that a rule has and beside it,
-/// with and without the headers that a rule has.
+/// The route that each request takes, of every client: requests to each host, on each path that a rule has and beside
+/// it, with and without the headers that a rule has.
 fn decisions(resources: &Resources) -> BTreeMap<String, String> {
     let mesh = Mesh::new(resources);
     let mut asked = BTreeSet::from([("/".to_owned(), Vec::new())]);
@@ -359,7 +309,8 @@ fn what_is_right_has_no_finding_that_is_not_listed() {
     }
 }
 
-/// Without workloads in the files, proxies are made that selectors would take, and for each namespace with services one.
+/// Without workloads in the files, proxies are made that selectors would take, and for each namespace with services
+/// one.
 #[test]
 fn proxies_that_no_file_describes_are_made_all_the_same() {
     const FILES: &str = "\

@@ -80,8 +80,8 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// What it has, by name: `kind`, `namespace`, `name`, `path`, `value`, `reason`, `file`, `line` and `column`, as far
-    /// as there are.
+    /// What it has, by name: `kind`, `namespace`, `name`, `path`, `value`, `reason`, `file`, `line` and `column`, as
+    /// far as there are.
     pub fn entries(&self) -> Vec<(&'static str, serde_json::Value)> {
         let mut entries: Vec<(&'static str, serde_json::Value)> = Vec::new();
         if let Some(resource) = &self.resource {

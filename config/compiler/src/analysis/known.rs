@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 /// What the files know of.
 #[derive(Debug)]
 pub(super) struct Known<'r> {
-    /// Labels of workloads: WorkloadEntries at first, each at its place in the files; then whatever else describes some.
+    /// Labels of workloads: WorkloadEntries at first, each at its place in the files; then whatever else describes
+    /// some.
     index: LabelIndex<'r>,
     entries: usize,
     /// Namespaces that have workloads.
@@ -61,7 +62,8 @@ impl<'r> Known<'r> {
         self.index.selected(namespace, selector).filter(|place| *place < self.entries)
     }
 
-    /// Whether the files have workloads of a namespace, or of any (`""`): only then it can be said that none is selected.
+    /// Whether the files have workloads of a namespace, or of any (`""`): only then it can be said that none is
+    /// selected.
     pub(super) fn is_populated(&self, namespace: &str) -> bool {
         if namespace.is_empty() { !self.populated.is_empty() } else { self.populated.contains(namespace) }
     }

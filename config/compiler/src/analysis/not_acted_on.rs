@@ -135,8 +135,8 @@ const MESH_CONFIG: [&str; 10] = [
 const PROVIDER: [&str; 3] = ["name", "envoyExtAuthzHttp", "envoyExtAuthzGrpc"];
 
 impl Mesh<'_> {
-    /// What is read and checked, and no proxy acts on: fields, and whole resources where nothing of them is. In the order
-    /// of kinds.
+    /// What is read and checked, and no proxy acts on: fields, and whole resources where nothing of them is. In the
+    /// order of kinds.
     pub fn not_acted_on(&self) -> Vec<Finding> {
         let mut report = Report::default();
         say(self, &mut report);

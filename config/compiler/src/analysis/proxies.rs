@@ -1,5 +1,5 @@
-//! What making snapshots has to say, of every proxy that the files describe: those of their workloads, and where there is
-//! none for a selector, of one that it would take.
+//! What making snapshots has to say, of every proxy that the files describe: those of their workloads, and where there
+//! is none for a selector, of one that it would take.
 
 use super::known::Known;
 use super::workload_selector::selectors;
@@ -38,8 +38,8 @@ pub(super) fn analyse(mesh: &Mesh<'_>, known: &Known<'_>, report: &mut Report) {
     }
 }
 
-/// The workloads of WorkloadEntries, those that differ in name alone once; and for each selector that takes none of them
-/// one that it would take.
+/// The workloads of WorkloadEntries, those that differ in name alone once; and for each selector that takes none of
+/// them one that it would take.
 fn workloads(mesh: &Mesh<'_>, known: &Known<'_>) -> Vec<Workload> {
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
@@ -105,8 +105,8 @@ fn client_labels<'m>(mesh: &Mesh<'m>) -> BTreeSet<&'m str> {
     labels.flat_map(|labels| labels.keys()).map(String::as_str).collect()
 }
 
-/// Namespaces that requests come from, as far as the files tell: those that have services; or else those that say something
-/// about requests.
+/// Namespaces that requests come from, as far as the files tell: those that have services; or else those that say
+/// something about requests.
 fn client_namespaces<'m>(mesh: &Mesh<'m>) -> BTreeSet<&'m str> {
     let resources = mesh.resources;
     let services = resources.services.iter().map(|service| service.metadata.namespace());

@@ -11,8 +11,8 @@ use istio_api::{Resource, VirtualService};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Says which rules and which match clauses nothing comes to. A rule of a delegate is said to be one when nothing comes to
-/// it by any VirtualService that leaves routes to it.
+/// Says which rules and which match clauses nothing comes to. A rule of a delegate is said to be one when nothing comes
+/// to it by any VirtualService that leaves routes to it.
 pub(super) fn analyse(mesh: &Mesh<'_>, report: &mut Report) {
     let mut rules: Vec<Rule<'_>> = Vec::new();
     let mut places: HashMap<(*const Resource<VirtualService>, String), usize> = HashMap::new();
