@@ -225,3 +225,45 @@ fn texts_that_look_like_something_else_stay_texts() {
     let written = write(&resources, &workload, &snapshot, Api::WasmPlugin).unwrap();
     assert!(compare("texts", &format!("{SHOP}{route}"), &written, &snapshot) > 0);
 }
+
+#[test]
+fn what_kubernetes_or_istio_would_not_take_is_refused() {
+    let resources = read(&[SHOP]);
+    let (workload, snapshot) = compile(&resources);
+    let long = Workload { name: "n".repeat(240), ..workload.clone() };
+    let refused = write(&resources, &long, &snapshot, Api::WasmPlugin).unwrap_err();
+    assert!(matches!(refused[..], [WasmPluginError::LongName { .. }]), "{refused:?}");
+
+    let with = |change: &dyn Fn(&mut Plugin)| {
+        let mut snapshot = snapshot.clone();
+        for chain in snapshot.listeners.iter_mut().flat_map(|listener| &mut listener.filter_chains) {
+            if let NetworkFilter::HttpConnectionManager(manager) = &mut chain.network_filter {
+                manager.plugins.iter_mut().for_each(change);
+            }
+        }
+        write(&resources, &workload, &snapshot, Api::WasmPlugin)
+    };
+    let large = |bytes: usize| with(&|plugin| plugin.configuration = serde_json::json!({"name": "a".repeat(bytes)}));
+    let refused = large(1_600_000).unwrap_err();
+    assert!(matches!(refused[..], [WasmPluginError::Large { .. }]), "{}", refused.len());
+    let written = large(300_000).unwrap();
+    assert!(
+        written.starts_with("# WasmPlugin shop/outrigger-client-outbound-header-rules has 300"),
+        "{}",
+        &written[..90]
+    );
+
+    let mut unknown = snapshot.clone();
+    unknown.modules.insert("other".to_owned(), Module::Embedded("other".to_owned()));
+    let chains = unknown.listeners.iter_mut().flat_map(|listener| &mut listener.filter_chains);
+    for chain in chains {
+        if let NetworkFilter::HttpConnectionManager(manager) = &mut chain.network_filter {
+            manager.plugins.iter_mut().for_each(|plugin| plugin.module = "other".to_owned());
+        }
+    }
+    let refused = write(&resources, &workload, &unknown, Api::WasmPlugin).unwrap_err();
+    assert!(
+        matches!(&refused[..], [WasmPluginError::UnknownModule { module, .. }] if module == "other"),
+        "{refused:?}"
+    );
+}
