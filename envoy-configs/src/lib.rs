@@ -2,12 +2,14 @@
 //! [`compiler::snapshot::Snapshot`] and nothing else, so they cannot disagree with our own proxy.
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod bootstrap;
 mod envoy_filter;
 mod module_url;
 mod oci;
 mod peer_address;
 mod wasm_plugin;
 
+pub use bootstrap::{Bootstrap, bootstrap};
 pub use module_url::{ModulePrefix, ModulePrefixError};
 pub use oci::{Image, layout};
 pub use wasm_plugin::{

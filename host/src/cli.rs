@@ -3,12 +3,14 @@
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use envoy_configs::ModulePrefix;
+use host::ca::SpiffeId;
 use host::telemetry::LogLevels;
 use istio_api::scalar::DnsLabel;
 use std::io::{IsTerminal, stdout};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Istio's traffic and security API as Proxy-Wasm filters, and a sidecar that runs them.
 #[derive(Parser)]
@@ -30,6 +32,10 @@ pub(crate) enum Verb {
     Explain(Box<ExplainArguments>),
     /// Writes the resources that have Istio's own proxies run the same plugins.
     Wasmplugin(Box<WasmpluginArguments>),
+    /// Writes the bootstrap of an Envoy that does the same, with the modules that it loads.
+    Envoy(Box<EnvoyArguments>),
+    /// Makes certificates: a root, an intermediate for each Kubernetes cluster, those of workloads.
+    Ca(CaArguments),
     /// Opens a bookshop on the loopback network: services, a sidecar for each, a gateway; says what to try.
     Demo(DemoArguments),
 }
@@ -67,6 +73,39 @@ Examples:
   outrigger run -f mesh/ -n shop --labels app=cart,version=v2  the sidecar of a workload that no file describes
   outrigger run -f mesh/ -n edge --gateway --labels istio=ingressgateway
   outrigger run -f mesh/ --all                                 a sidecar for every WorkloadEntry and Pod";
+
+#[derive(Args)]
+#[command(after_help = ENVOY_EXAMPLES)]
+pub(crate) struct EnvoyArguments {
+    /// A snapshot as it is, instead of Istio's resources.
+    #[arg(long, value_name = "FILE", required_unless_present = "files")]
+    pub(crate) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) mesh: MeshArguments,
+    /// Where the modules are put, and loaded from.
+    #[arg(long, value_name = "FOLDER", default_value = "outrigger-modules")]
+    pub(crate) modules: PathBuf,
+    /// Where bootstraps are put, one to a proxy; on standard output without.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) directory: Option<PathBuf>,
+    /// How they are written.
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub(crate) output: DataFormat,
+}
+
+const ENVOY_EXAMPLES: &str = "\
+Examples:
+  outrigger envoy -f mesh/ --workload shop/reviews-v1 > envoy.yaml && envoy -c envoy.yaml
+  outrigger envoy -f mesh/ --all --directory envoys/           a bootstrap for every WorkloadEntry";
+
+/// How data is written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum DataFormat {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
 
 /// Istio's resources, and whom a proxy is for.
 #[derive(Args, Clone)]
@@ -112,6 +151,13 @@ pub(crate) struct MeshArguments {
     /// How many workers [default: as many as there are CPUs; with --all one for each proxy].
     #[arg(long, value_name = "NUMBER", requires = "files")]
     pub(crate) workers: Option<usize>,
+    /// Where the workload's certificate is: cert-chain.pem, key.pem, root-cert.pem, read again when they change. With
+    /// --all a folder NAMESPACE/SERVICE_ACCOUNT in it for each.
+    #[arg(long, value_name = "FOLDER", requires = "files", conflicts_with = "ca")]
+    pub(crate) certs: Option<PathBuf>,
+    /// A CA of this process, from its folder: it issues the certificates [default with --all: a root of its own].
+    #[arg(long, value_name = "FOLDER", requires = "files")]
+    pub(crate) ca: Option<PathBuf>,
     /// Where requests are logged, in Istio's format: /dev/stdout, or a file.
     #[arg(long, value_name = "FILE", requires = "files")]
     pub(crate) access_log: Option<PathBuf>,
@@ -134,6 +180,8 @@ impl MeshArguments {
             inbound: None,
             admin: None,
             workers: None,
+            certs: None,
+            ca: None,
             access_log: None,
         }
     }
@@ -167,8 +215,9 @@ Examples:
   outrigger wasmplugin -f mesh/ --all --url oci://registry.example/outrigger --oci modules/
   outrigger wasmplugin -f mesh/ -n edge --gateway --labels istio=ingressgateway --url https://modules.example/outrigger
 
-What users have as WasmPlugin is Istio's already and left out. VirtualServices and AuthorizationPolicies are in the
-plugins; DestinationRules, Gateways, ServiceEntries and Sidecars stay with Istio, which makes the clusters.";
+What users have as WasmPlugin is Istio's already and left out. VirtualServices are in the plugins: leave them out of the
+Kubernetes cluster. AuthorizationPolicies are too, and may stay; for connections without HTTP they must. DestinationRules,
+Gateways, ServiceEntries, PeerAuthentications and Sidecars stay with Istio, which makes the clusters.";
 
 /// Istio's kinds of plugins.
 #[derive(Clone, Copy, ValueEnum)]
@@ -188,6 +237,62 @@ pub(crate) enum ManifestOutput {
     Yaml,
     /// A List.
     Json,
+}
+
+#[derive(Args)]
+pub(crate) struct CaArguments {
+    #[command(subcommand)]
+    pub(crate) verb: CaVerb,
+}
+
+/// What `outrigger ca` makes. The folder of a CA has ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem, as Istio's
+/// Secret `cacerts`.
+#[derive(Subcommand)]
+pub(crate) enum CaVerb {
+    /// A root, for ten years. Keep its key away from where workloads run.
+    Root {
+        /// Its organization.
+        #[arg(long, value_name = "NAME", default_value = "outrigger")]
+        organization: String,
+        /// The folder that is made.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// An intermediate for a Kubernetes cluster or a machine: it issues certificates of workloads and no others.
+    Intermediate {
+        /// The root's folder.
+        #[arg(long, value_name = "FOLDER")]
+        ca: PathBuf,
+        /// Its organization.
+        #[arg(long, value_name = "NAME", default_value = "outrigger")]
+        organization: String,
+        /// The cluster's name.
+        #[arg(long, value_name = "NAME")]
+        cluster: String,
+        /// The folder that is made.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// A workload's certificate with its key: cert-chain.pem, key.pem, root-cert.pem.
+    Workload {
+        /// The folder of the CA that issues it.
+        #[arg(long, value_name = "FOLDER")]
+        ca: PathBuf,
+        /// spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT
+        #[arg(long, value_name = "URI")]
+        identity: SpiffeId,
+        /// How long it is valid: 24h, at most 2160h.
+        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = lifetime)]
+        lifetime: Duration,
+        /// The folder that is made, or whose certificate is replaced.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<compiler::snapshot::Duration>().map_err(|error| error.to_string())?;
+    parsed.limit().ok_or_else(|| "expected a time to come".to_owned())
 }
 
 #[derive(Args)]
@@ -312,7 +417,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 /// Exit status for arguments that are none, as istioctl's.
-const USAGE: u8 = 64;
+pub(crate) const USAGE: u8 = 64;
 
 /// Exit status for bad data, as istioctl's.
 pub(crate) const BAD_DATA: u8 = 65;

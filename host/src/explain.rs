@@ -60,9 +60,9 @@ fn request(arguments: &ExplainArguments, own: Option<IpAddr>) -> Result<Describe
         target: url.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
         headers: arguments.headers.clone(),
         source: arguments.source_ip.or(own),
-        peer: None,
         server_name: arguments.sni.clone(),
         claims: arguments.jwt_claims.clone(),
+        ..DescribedRequest::default()
     })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod app;
+pub mod ca;
 mod downstream;
 mod faults;
 pub mod filter_chain;

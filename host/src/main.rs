@@ -3,7 +3,9 @@
 mod check;
 mod cli;
 mod demo;
+mod emit;
 mod explain;
+mod issue;
 mod run;
 mod wasmplugin;
 
@@ -21,6 +23,8 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Wasmplugin(arguments) => wasmplugin::run(&arguments),
+        Verb::Envoy(arguments) => emit::envoy(&arguments),
+        Verb::Ca(arguments) => issue::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

@@ -5,6 +5,8 @@ mod cases;
 mod data_path;
 mod guests;
 mod istio_proxy;
+mod mesh;
+mod parity;
 mod repository;
 mod robust;
 mod wasm_driver;
@@ -24,6 +26,8 @@ fn main() {
     trials.extend(guests::trials());
     trials.extend(data_path::trials());
     trials.push(Trial::test("istio_proxy::gateway", istio_proxy::gateway));
+    trials.extend(parity::trials());
+    trials.extend(mesh::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the proxies: leaving the process would not.
     engines.stop();

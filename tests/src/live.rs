@@ -123,6 +123,7 @@ pub fn lines(proxy: &dyn LiveProxy, start: usize, expected: &[String]) -> Vec<St
 /// Waits for something that only real time can bring, for so long at most; nothing is decided by how long it takes.
 pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
     loop {
         if done() {
             return true;
@@ -130,7 +131,8 @@ pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         if Instant::now() > end {
             return false;
         }
-        std::thread::park_timeout(Duration::from_millis(20));
+        std::thread::park_timeout(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 

@@ -1,5 +1,5 @@
 //! Golden pairs: each folder of `tests/golden` has `istio.yaml` and the `snapshot.yaml` that is made of it, for the sidecar
-//! of the WorkloadEntry `client` or for the gateway `gateway`. Where `snapshot.yaml` is missing it is written, to be
+//! of the WorkloadEntry `client` or for the gateway `gateway`: what is refused, too. Where `snapshot.yaml` is missing it is written, to be
 //! looked at: the test fails all the same.
 
 use compiler::{Compiled, Mesh, Settings};
@@ -40,23 +40,35 @@ fn snapshot(file: &Path) -> Result<String, String> {
     let mesh = Mesh::new(&resources);
     let workloads = mesh.workloads();
     let named = |name: &str| workloads.iter().find(|workload| workload.name == name);
-    let settings = Settings::default();
+    let settings = Settings { certificates: certificates(file), ..Settings::default() };
     let compiled = match (named("client"), named("gateway")) {
         (Some(client), _) => mesh.sidecar(client, &settings),
         (None, Some(gateway)) => mesh.gateway(gateway, &settings),
         (None, None) => return Err(format!("{}: neither client nor gateway", file.display())),
     };
-    let Compiled { snapshot, notices, origins } = compiled.map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    for notice in notices {
-        // The file's place differs from machine to machine.
-        let notice = notice.to_string();
-        let notice = notice.split(" (/").next().unwrap_or(&notice);
-        text.push_str(&format!("# notice: {notice}\n"));
-    }
+    let Compiled { snapshot, notices, origins } = match compiled {
+        Ok(compiled) => compiled,
+        Err(error) => return Ok(said("refused", &error.faults)),
+    };
+    let mut text = said("notice", &notices);
     for (id, origin) in origins.iter() {
         text.push_str(&format!("# route {id}: {} {}, line {}\n", origin.resource, origin.path, origin.place().line));
     }
     text.push_str(&serde_saphyr::to_string(&snapshot).map_err(|error| error.to_string())?);
     Ok(text)
+}
+
+/// Where the workload's certificate is, as a comment at the top says.
+fn certificates(file: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("# certificates: ")).map(PathBuf::from)
+}
+
+/// A comment for each. The file's place differs from machine to machine.
+fn said(what: &str, faults: &[istio_api::Fault]) -> String {
+    let line = |fault: &istio_api::Fault| {
+        let fault = fault.to_string();
+        format!("# {what}: {}\n", fault.split(" (/").next().unwrap_or(&fault))
+    };
+    faults.iter().map(line).collect()
 }

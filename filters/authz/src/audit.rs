@@ -29,6 +29,16 @@ impl Audit {
         line.request(stream).write();
     }
 
+    /// A connection was closed by a rule, or (`none`) for want of an ALLOW rule.
+    pub(crate) fn closed(self, connection: &mut Stream<'_>, policy: &str) {
+        if self.log_denials {
+            let action = if policy == "none" { "ALLOW" } else { "DENY" };
+            let mut line = Line::new("closed");
+            line.text("action", action.as_bytes()).text("policy", policy.as_bytes());
+            line.request(connection).write();
+        }
+    }
+
     /// A provider refused or failed, or could not be asked.
     pub(crate) fn provider(
         self,
@@ -94,15 +104,19 @@ impl Line {
         self
     }
 
-    /// Adds what was requested. The query stays out: it may carry secrets.
+    /// Adds what was requested, or where a connection comes from. The query stays out: it may carry secrets.
     fn request(mut self, stream: &mut Stream<'_>) -> Self {
-        if let Ok(headers) = stream.request_headers() {
+        if let Ok(headers) = stream.request_headers()
+            && !headers.is_empty()
+        {
             for (name, header) in [("method", ":method"), ("authority", ":authority"), ("request_id", "x-request-id")] {
                 if let Some(value) = headers.get(header) {
                     self.text(name, value);
                 }
             }
             self.text("path", http_match::split_target(headers.get(":path").unwrap_or_default()).0);
+        } else if let Ok(Some(address)) = stream.property(&["source", "address"]) {
+            self.text("source", &address);
         }
         self
     }

@@ -37,7 +37,7 @@ fn peer_address(config: &Config, at: &mut At) -> Option<Vec<String>> {
         return None;
     }
     Some(match config.host_properties {
-        HostProperties::Outrigger if path.is_empty() => vec!["outrigger.peer_address".to_owned()],
+        HostProperties::Outrigger if path.is_empty() => vec!["source".to_owned(), "direct_address".to_owned()],
         _ => path.clone(),
     })
 }
@@ -51,6 +51,8 @@ pub(crate) struct Compiled {
     pub(crate) providers: Vec<ext_authz::Provider>,
     pub(crate) peer_address: Vec<String>,
     pub(crate) log_denials: bool,
+    /// Whether the host knows who a client is when its connection is accepted.
+    pub(crate) judges_connections: bool,
 }
 
 impl Compiled {
@@ -266,6 +268,7 @@ impl Compiler {
             providers,
             peer_address,
             log_denials: config.log_denials.unwrap_or(true),
+            judges_connections: config.host_properties == HostProperties::Outrigger,
         })
     }
 }

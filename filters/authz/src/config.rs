@@ -304,7 +304,7 @@ keyword! {
     pub enum HostProperties {
         /// Stock Envoy: no property gives the direct peer's address.
         Envoy = "ENVOY",
-        /// Outrigger's own host: it does, as `outrigger.peer_address`.
+        /// Outrigger's own host: it does, as `source.direct_address`.
         Outrigger = "OUTRIGGER",
     }
 }

@@ -38,6 +38,7 @@ struct Authz {
     policies: Policies,
     providers: Vec<Provider>,
     surroundings: Surroundings,
+    judges_connections: bool,
     audit: Audit,
     metrics: Metrics,
     /// Streams that providers are, or were, asked about.
@@ -101,6 +102,28 @@ impl Filter for Authz {
         self.ask_from(0, stream)
     }
 
+    fn on_new_connection(&mut self, connection: &mut Stream<'_>) -> Action {
+        match self.judge(connection) {
+            Ok(()) => {
+                connection.root().add(self.metrics.allowed, 1);
+                return Action::Continue;
+            }
+            Err(Refused::By(rule)) => {
+                let id = self.id(rule);
+                self.audit.closed(connection, &id);
+            }
+            Err(Refused::TooEarly) => {
+                log::error!("a connection is closed because this proxy knows who its client is only later");
+            }
+            Err(Refused::Undecided(error)) => {
+                log::error!("a connection is closed because an attribute is unavailable: {error}");
+            }
+        }
+        connection.root().add(self.metrics.denied, 1);
+        connection.close();
+        Action::Pause
+    }
+
     fn on_wake(&mut self, stream: &mut Stream<'_>) -> Action {
         let held = self.asked.get_mut(stream.id()).and_then(|asked| asked.held.take_if(|held| held.outcome.is_some()));
         match held {
@@ -151,6 +174,7 @@ impl Authz {
             policies: compiled.take_policies(),
             providers: compiled.providers,
             surroundings: Surroundings { peer_address: compiled.peer_address, ..Surroundings::default() },
+            judges_connections: compiled.judges_connections,
             audit: Audit { log_denials: compiled.log_denials },
             metrics: Metrics::define(root),
             asked: IdMap::new(),
@@ -268,12 +292,33 @@ impl Authz {
                 Action::Continue
             }
             Ok(Decision::Denied(rule)) => {
-                let id = rule.map_or_else(|| "none".to_owned(), |rule| self.policies.id(rule));
+                let id = self.id(rule);
                 self.audit.denied(stream, &id);
                 self.refuse(&denial(&format!("rbac_access_denied_matched_policy[{id}]")), stream)
             }
             Err(error) => self.refuse_undecided(error, stream),
         }
+    }
+
+    /// About a connection. Providers are asked about requests only: where one would have to be, nothing passes.
+    fn judge(&mut self, connection: &mut Stream<'_>) -> Result<(), Refused> {
+        if !self.judges_connections && !self.policies.is_empty() {
+            return Err(Refused::TooEarly);
+        }
+        for custom in 0..self.policies.custom.len() {
+            if let Some(rule) = self.asks(custom, connection).map_err(Refused::Undecided)? {
+                return Err(Refused::By(Some(rule)));
+            }
+        }
+        match self.evaluate(connection).map_err(Refused::Undecided)? {
+            Decision::Allowed(_) => Ok(()),
+            Decision::Denied(rule) => Err(Refused::By(rule)),
+        }
+    }
+
+    /// `none`: no ALLOW rule matches.
+    fn id(&self, rule: Option<RuleId>) -> String {
+        rule.map_or_else(|| "none".to_owned(), |rule| self.policies.id(rule))
     }
 
     fn evaluate(&mut self, stream: &mut Stream<'_>) -> Result<Decision, Unavailable> {
@@ -305,7 +350,7 @@ impl Authz {
                 Some(Decision::Allowed(_)) => stream.root().add(self.metrics.shadow_allowed, 1),
                 Some(Decision::Denied(rule)) => {
                     stream.root().add(self.metrics.shadow_denied, 1);
-                    let id = rule.map_or_else(|| "none".to_owned(), |rule| self.policies.id(rule));
+                    let id = self.id(rule);
                     self.audit.matched(stream, "dry_run_denied", action, &id);
                 }
                 None => {}
@@ -333,6 +378,16 @@ impl Authz {
         stream.reply(reply);
         Action::Pause
     }
+}
+
+/// Why a connection is closed.
+enum Refused {
+    /// By a rule, or for want of one.
+    By(Option<RuleId>),
+    /// Stock Envoy accepts connections before their handshake: a rule that refuses an identity would let it in.
+    TooEarly,
+    /// What the decision needs cannot be told.
+    Undecided(Unavailable),
 }
 
 /// What was found out without deciding anything.

@@ -5,6 +5,8 @@
 //!                 └──────────────────────────────────────────────────────────────┴→ AUDIT → DENY → ALLOW
 //! ```
 //!
+//! A connection that carries bytes is decided about when it is accepted, by policies that say nothing of requests.
+//!
 //! [`config`] is what a user writes; `compile` checks all of it and files every rule in an index; [`Policies`] decides
 //! about [`Attributes`], each fetched when a rule first needs it. What cannot be decided is refused.
 
@@ -40,5 +42,5 @@ pub use rule::Part;
 #[cfg(all(feature = "module", target_family = "wasm"))]
 proxy_wasm_shim::register! {
     configure: configure,
-    callbacks: [request_headers, response_headers, call],
+    callbacks: [new_connection, request_headers, response_headers, call],
 }

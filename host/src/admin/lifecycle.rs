@@ -17,6 +17,9 @@ pub(super) fn ready(asked: &Asked<'_>) -> Answer {
     if let Some(reason) = asked.status.refused() {
         body += &format!("the last configuration was refused, and the one before it serves:\n{reason}\n");
     }
+    if let Some(reason) = asked.status.stale_certificates() {
+        body += &format!("the last certificates cannot be used, and those before them serve:\n{reason}\n");
+    }
     let status = if readiness == Readiness::Live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Answer::text(body).with_status(status)
 }
@@ -40,6 +43,7 @@ pub(super) fn server_info(asked: &Asked<'_>) -> Answer {
         "process_id": std::process::id(),
         "command_line_options": { "concurrency": status.workers() },
         "refused_configuration": status.refused(),
+        "refused_certificates": status.stale_certificates(),
     }))
 }
 

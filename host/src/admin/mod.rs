@@ -43,6 +43,8 @@ pub trait ProxyStatus: Send + Sync {
     fn vms(&self) -> Vec<VmReport>;
     /// The certificates in use.
     fn certificates(&self) -> Vec<CertificateReport>;
+    /// Why certificates are older than their files: what these have cannot be used.
+    fn stale_certificates(&self) -> Option<String>;
     /// Where metrics are.
     fn registry(&self) -> &Registry;
     /// What changes the levels of the process's log; none where that is not ours.

@@ -101,6 +101,10 @@ impl ProxyStatus for Double {
         Vec::new()
     }
 
+    fn stale_certificates(&self) -> Option<String> {
+        None
+    }
+
     fn registry(&self) -> &Registry {
         &self.registry
     }

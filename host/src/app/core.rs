@@ -6,7 +6,7 @@ use crate::app::fleet::{Addresses, Fleet};
 use crate::app::resolver::Resolver;
 use crate::generation::{Generation, ModuleCache, Workshop};
 use crate::overload::Overload;
-use crate::telemetry::{LogControl, LogWriter, Registry};
+use crate::telemetry::{Gauge, LogControl, LogWriter, Registry};
 use crate::upstream::SharedClusters;
 use compiler::snapshot::Snapshot;
 use std::net::SocketAddr;
@@ -23,6 +23,7 @@ pub(super) struct Core {
     pub(super) log_writer: LogWriter,
     pub(super) log: Option<LogControl>,
     pub(super) overload: Arc<Overload>,
+    pub(super) stale_certificates: Gauge,
     pub(super) resolver: Resolver,
     pub(super) started: Instant,
     /// One change at a time.
@@ -42,6 +43,8 @@ pub(super) struct State {
     pub(super) generation: Option<Arc<Generation>>,
     pub(super) addresses: Addresses,
     pub(super) refused: Option<Faults>,
+    /// Why certificates are older than their files.
+    pub(super) stale_certificates: Option<Faults>,
 }
 
 impl Core {
@@ -102,11 +105,24 @@ impl Core {
         let mut state = self.state();
         state.addresses = binding.addresses;
         state.generation = Some(generation);
+        // They have all been read.
+        state.stale_certificates = None;
+        self.stale_certificates.set(0);
         Ok(())
     }
 
     /// Reads certificates and keys again from where the snapshot says they are.
     pub(super) fn reload_certificates(&self) -> Result<(), Faults> {
+        let reloaded = self.read_certificates();
+        if let Err(faults) = &reloaded {
+            tracing::error!(%faults, "certificates cannot be used; those before go on");
+        }
+        self.stale_certificates.set(u64::from(reloaded.is_err()));
+        self.state().stale_certificates = reloaded.as_ref().err().cloned();
+        reloaded
+    }
+
+    fn read_certificates(&self) -> Result<(), Faults> {
         let mut faults = Faults::default();
         let Some(generation) = self.generation() else { return Ok(()) };
         for listener in &generation.listeners {
@@ -174,7 +190,19 @@ impl ProxyStatus for Core {
     }
 
     fn certificates(&self) -> Vec<CertificateReport> {
-        Vec::new()
+        let mut all: Vec<CertificateReport> = Vec::new();
+        for listener in self.generation().iter().flat_map(|generation| &generation.listeners) {
+            for report in listener.chains.certificates() {
+                if !all.contains(&report) {
+                    all.push(report);
+                }
+            }
+        }
+        all
+    }
+
+    fn stale_certificates(&self) -> Option<String> {
+        self.state().stale_certificates.as_ref().map(ToString::to_string)
     }
 
     fn registry(&self) -> &Registry {

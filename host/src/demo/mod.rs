@@ -81,6 +81,8 @@ fn tries(folder: &Path) -> String {
   curl localhost:10000/ -H 'end-user: jason'     # a delay: his reviews come after two seconds
   curl localhost:10000/ -H 'end-user: mallory'   # an abort: where there are stars, hers answer 503
   curl -i localhost:10000/admin                  # a refusal: 403, \"RBAC: access denied\"
+  curl 127.31.0.2:15001/ -H 'host: ratings:9080' # a refusal by identity: ratings are for the reviews alone
+  curl 127.31.0.7:9080/                          # closed: workloads call each other with certificates
   curl 127.31.0.2:15000/wasm                     # how the plugins of the storefront's sidecar do
   $EDITOR {folder}/{ROUTES}           # change a weight, a delay, a mirror: it is served when you save
 

@@ -6,6 +6,7 @@ use crate::run::{Fleet, Watch};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ const DEVIATIONS: f64 = 4.0;
 
 /// How long is waited for what comes later than an answer: a copy, a saved file.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the storefront's sidecar takes its requests, and where that of the ratings listens.
+const SIDECAR_OF_STOREFRONT: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 31, 0, 2), 15001);
+const RATINGS: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 31, 0, 7), 9080);
 
 /// Takes the tour; the first result that is wrong ends it.
 pub(super) fn take(services: &Services, fleet: &mut Fleet, folder: &Path) -> Result<(), String> {
@@ -34,6 +39,11 @@ pub(super) fn take(services: &Services, fleet: &mut Fleet, folder: &Path) -> Res
     let admin = runtime.block_on(visit("/admin", &[]))?;
     let refused = admin.status == 403 && admin.body == "RBAC: access denied";
     check("a refusal: /admin answers 403", refused, &admin)?;
+    let ratings = runtime.block_on(get(SIDECAR_OF_STOREFRONT, "ratings:9080"))?;
+    let refused = ratings.status == 403 && ratings.body == "RBAC: access denied";
+    check("a refusal by identity: ratings are for the reviews, the storefront gets 403", refused, &ratings)?;
+    let plain = runtime.block_on(get(RATINGS, "ratings:9080"));
+    check("plain text between workloads: closed", plain.is_err(), plain.as_ref().unwrap_or(&ratings))?;
     edit(services, fleet, &folder.join(ROUTES))
 }
 
@@ -120,6 +130,11 @@ async fn patiently(so: impl Fn() -> bool) -> bool {
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.is_ok()
+}
+
+async fn get(to: (Ipv4Addr, u16), authority: &str) -> Result<Answer, String> {
+    let request = Request::builder().uri("/").header("host", authority).body(Full::<Bytes>::default());
+    ask(to.into(), request.map_err(|error| error.to_string())?).await
 }
 
 /// Asks at the front door.

@@ -1,15 +1,19 @@
 //! From an accepted socket to the filter chain that serves it: first bytes, chain, TLS.
 
+use crate::admin::CertificateReport;
 use crate::downstream::first_bytes::{Opening, read_opening};
 use crate::http::{Io, Rewound, Transport};
 use crate::telemetry::ResponseFlags;
 use crate::tls::{Secured, ServerTls, TIME_LIMIT, TlsError};
 use crate::wasm::ConnectionProperties;
 use bytes::BytesMut;
-use compiler::snapshot::{ConnectionFacts, FilterChainMatcher, Listener, TransportProtocol};
+use compiler::snapshot::{
+    ConnectionFacts, FilterChain, FilterChainMatcher, Listener, NetworkFilter, TransportProtocol,
+};
 use rustls::server::Accepted;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// The filter chains of a listener, ready to choose from. Shared by the workers.
@@ -18,7 +22,13 @@ pub(crate) struct ListenerChains {
     matcher: FilterChainMatcher,
     /// TLS of each chain that has it.
     tls: Vec<Option<ServerTls>>,
+    /// Of each chain, whether its server may be the one who speaks first.
+    server_first: Vec<bool>,
 }
+
+/// How long is waited for a client's first byte where perhaps the server is to speak first: long for a client that has
+/// something to say, short for one that waits (Envoy's `listener_filters_timeout`; Istio waits for ever).
+const SERVER_FIRST: Duration = Duration::from_secs(1);
 
 /// A connection that a chain serves.
 pub(crate) struct Admitted {
@@ -45,6 +55,17 @@ pub(crate) enum Rejection {
     Silent,
     /// The handshake failed.
     Tls(TlsError),
+}
+
+impl Rejection {
+    /// For metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::NoFilterChain => "no_filter_chain",
+            Self::Silent => "silent",
+            Self::Tls(error) => error.word(),
+        }
+    }
 }
 
 impl Rejected {
@@ -103,10 +124,19 @@ impl ListenerChains {
             faults.extend(of_chain(index, made.as_ref().err()));
             tls.push(made.ok().flatten());
         }
+        let bytes_as_they_come = |chain: &FilterChain| {
+            chain.transport_socket.is_none() && matches!(chain.network_filter, NetworkFilter::TcpProxy(_))
+        };
+        let server_first = listener.filter_chains.iter().map(bytes_as_they_come).collect();
         match matcher {
-            Some(matcher) if faults.is_empty() => Ok(Self { listener: name.clone(), matcher, tls }),
+            Some(matcher) if faults.is_empty() => Ok(Self { listener: name.clone(), matcher, tls, server_first }),
             _ => Err(of_listener(name, faults)),
         }
+    }
+
+    /// The certificates that are shown to clients.
+    pub(crate) fn certificates(&self) -> Vec<CertificateReport> {
+        self.tls.iter().flatten().flat_map(ServerTls::certificates).collect()
     }
 
     /// Reads certificates again; connections keep those they have.
@@ -139,9 +169,16 @@ impl ListenerChains {
             let chain = self.find(ends, None, TransportProtocol::RawBuffer, &[])?;
             return Ok(plain(chain, Box::new(socket), ends));
         }
-        let deadline = Instant::now() + TIME_LIMIT;
+        let begun = Instant::now();
+        let deadline = begun + TIME_LIMIT;
         let (mut socket, mut read) = (socket, BytesMut::new());
-        match timeout_at(deadline, read_opening(&mut socket, &mut read)).await {
+        let patience = if self.is_server_first(ends) { begun + SERVER_FIRST } else { deadline };
+        let mut opening = timeout_at(patience, read_opening(&mut socket, &mut read)).await;
+        if opening.is_err() && !read.is_empty() && patience < deadline {
+            // It has begun to speak: what has come is looked at anew, with the rest.
+            opening = timeout_at(deadline, read_opening(&mut socket, &mut read)).await;
+        }
+        match opening {
             Ok(Ok(Opening::Tls(hello, used))) => {
                 let io = Rewinding { socket, read, used };
                 self.admit_tls(*hello, io, ends, deadline).await
@@ -156,6 +193,12 @@ impl ListenerChains {
             Ok(Err(error)) => Err(rejected(Rejection::Tls(error), "")),
             Err(_) => Err(rejected(Rejection::Tls(TlsError::Timeout), "")),
         }
+    }
+
+    /// Whether a client that says nothing may be waiting for the server.
+    fn is_server_first(&self, ends: Ends) -> bool {
+        let chain = self.find(ends, None, TransportProtocol::RawBuffer, &[]);
+        chain.is_ok_and(|chain| self.server_first.get(chain).copied().unwrap_or(false))
     }
 
     fn admit_plain<I: Io + 'static>(&self, io: Rewound<I>, ends: Ends) -> Result<Admitted, Rejected> {

@@ -200,7 +200,10 @@ async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: Tc
     let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
     let admitted = match serving.plan.chains.admit(stream, peer, destination, id).await {
         Ok(admitted) => admitted,
-        Err(rejected) => return tell(&serving.plan.name, peer, &rejected),
+        Err(rejected) => {
+            serving.stats.rejected(rejected.reason.word());
+            return tell(&serving.plan.name, peer, &rejected);
+        }
     };
     let properties = ConnectionProperties { redirected, ..admitted.properties };
     let accepted = Accepted { transport: admitted.transport, properties: Rc::new(properties) };

@@ -7,7 +7,7 @@ use crate::http::hygiene::strip_client_headers;
 use crate::http::path::{PathOutcome, normalize_path};
 use crate::http::refused::Refused;
 use crate::http::repeated::join_request;
-use crate::wasm::ConnectionProperties;
+use crate::wasm::{CertificateProperties, ConnectionProperties};
 use crate::worker::Worker;
 use compiler::snapshot::Direction;
 use http_match::HeaderList;
@@ -43,6 +43,9 @@ pub(crate) fn prepare(
         && let Some(index) = headers.position(b":path")
     {
         headers.replace_at(index, &path);
+    }
+    if let Some(peer) = &connection.peer {
+        put(headers, b"x-forwarded-client-cert", &client_certificate(peer, connection.local.as_deref()));
     }
     let connection = forwarded(headers, manager, connection, secure);
     if headers.get("x-request-id").is_none() {
@@ -130,6 +133,39 @@ fn forwarded(
     }
 }
 
+/// Who the client is, for the application: `By`, `Hash`, `Subject`, `URI` and `DNS` in Envoy's form (`SANITIZE_SET`:
+/// what the client said has been taken out). Names are printable ASCII; a subject is quoted.
+fn client_certificate(peer: &CertificateProperties, local: Option<&CertificateProperties>) -> SmallVec<[u8; 512]> {
+    let mut text = SmallVec::<[u8; 512]>::new();
+    let mut part = |name: &[u8], value: &[u8]| {
+        if !text.is_empty() {
+            text.push(b';');
+        }
+        text.extend_from_slice(name);
+        text.push(b'=');
+        let is_subject = name == b"Subject";
+        // What ends a part must not be taken for its end.
+        if !is_subject && !value.iter().any(|byte| matches!(byte, b',' | b';' | b'=' | b'"' | b'\\')) {
+            return text.extend_from_slice(value);
+        }
+        text.push(b'"');
+        for byte in value {
+            // A subject is escaped already (RFC 2253).
+            if !is_subject && matches!(byte, b'"' | b'\\') {
+                text.push(b'\\');
+            }
+            text.push(*byte);
+        }
+        text.push(b'"');
+    };
+    local.into_iter().flat_map(|local| &local.uri_sans).for_each(|uri| part(b"By", uri.as_bytes()));
+    part(b"Hash", peer.sha256.as_bytes());
+    part(b"Subject", peer.subject.as_bytes());
+    peer.uri_sans.iter().for_each(|uri| part(b"URI", uri.as_bytes()));
+    peer.dns_sans.iter().for_each(|name| part(b"DNS", name.as_bytes()));
+    text
+}
+
 /// Makes a header say something; repeats have been joined.
 fn put(headers: &mut HeaderList, name: &[u8], value: &[u8]) {
     match headers.position(name) {
@@ -159,4 +195,39 @@ fn forwarded_client(headers: &HeaderList, from_end: usize) -> Option<IpAddr> {
     let list = headers.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);
     let named = list.rsplit(|byte| *byte == b',').nth(from_end)?;
     str::from_utf8(named.trim_ascii()).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(uris: &[&str], subject: &str) -> CertificateProperties {
+        CertificateProperties {
+            uri_sans: uris.iter().map(|uri| (*uri).to_owned()).collect(),
+            dns_sans: vec!["a.example".to_owned()],
+            subject: subject.to_owned(),
+            sha256: "0a".to_owned(),
+            pem: String::new(),
+        }
+    }
+
+    #[test]
+    fn client_certificates() {
+        let text = |uris: &[&str], subject| {
+            let local = certificate(&["spiffe://td/ns/a/sa/server"], "");
+            String::from_utf8(client_certificate(&certificate(uris, subject), Some(&local)).to_vec()).unwrap()
+        };
+        assert_eq!(
+            text(&["spiffe://td/ns/a/sa/b", "https://x"], ""),
+            r#"By=spiffe://td/ns/a/sa/server;Hash=0a;Subject="";URI=spiffe://td/ns/a/sa/b;URI=https://x;DNS=a.example"#
+        );
+        // Nobody gets another part, or another certificate, into the list by a name.
+        assert_eq!(
+            text(&[r#"https://x/a;URI=spiffe://td/"\"#], r#"CN=a\"\,b"#),
+            concat!(
+                r#"By=spiffe://td/ns/a/sa/server;Hash=0a;Subject="CN=a\"\,b";"#,
+                r#"URI="https://x/a;URI=spiffe://td/\"\\";DNS=a.example"#
+            )
+        );
+    }
 }

@@ -1,8 +1,10 @@
 //! `outrigger run`: the proxy from its start to its end, as signals and files say.
 
+mod identity;
 mod source;
 mod watch;
 
+pub(crate) use identity::Identities;
 pub(crate) use source::{Loaded, Source, compile, one, read_file, read_mesh, remarks, split, workload};
 pub(crate) use watch::Watch;
 
@@ -16,15 +18,16 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 /// How long the writer of logs has at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs the proxy until it is told to end.
 pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
-    let source = Source::of(arguments);
+    let source = Source::of(arguments.snapshot.as_deref(), &arguments.mesh);
     let style = match arguments.log_format {
         LogFormat::Text => LogStyle::Text,
         LogFormat::Json => LogStyle::Json,
@@ -59,7 +62,9 @@ pub(crate) fn options(cache: Option<PathBuf>, style: LogStyle, levels: LogLevels
 }
 
 fn validate(source: &Source, options: &Options) -> Result<ExitCode, Faults> {
-    let valid = source.load(&mut DocumentCache::default()).and_then(|loaded| {
+    let now = SystemTime::now();
+    let valid = source.identities(now).and_then(|mut identities| {
+        let loaded = source.load(&mut DocumentCache::default(), &mut identities, now)?;
         say(&loaded.remarks);
         let mut faults = Faults::default();
         for (_, snapshot) in loaded.proxies {
@@ -80,6 +85,7 @@ pub(crate) struct Fleet {
     /// What was read of it.
     known: DocumentCache,
     options: Options,
+    identities: Identities,
     proxies: BTreeMap<String, Arc<Proxy>>,
     snapshots: Snapshots,
 }
@@ -103,16 +109,15 @@ impl Snapshots {
 /// Starts the proxies of a source.
 pub(crate) fn start(source: Source, options: Options) -> Result<Fleet, Faults> {
     let writer = options.log_writer.clone();
-    let (known, proxies, snapshots) = (DocumentCache::default(), BTreeMap::new(), Snapshots::default());
-    let mut fleet = Fleet { source, known, options, proxies, snapshots };
-    let started = fleet.source.load(&mut fleet.known).and_then(|loaded| fleet.apply(loaded));
-    match started {
-        Ok(()) => Ok(fleet),
-        Err(faults) => {
-            writer.iter().for_each(|writer| writer.close(LAST_LINES));
-            Err(faults)
-        }
-    }
+    let now = SystemTime::now();
+    let started = source.identities(now).and_then(|identities| {
+        let (known, proxies, snapshots) = (DocumentCache::default(), BTreeMap::new(), Snapshots::default());
+        let mut fleet = Fleet { source, known, options, identities, proxies, snapshots };
+        let loaded = fleet.source.load(&mut fleet.known, &mut fleet.identities, now)?;
+        fleet.apply(loaded)?;
+        Ok(fleet)
+    });
+    started.inspect_err(|_| writer.iter().for_each(|writer| writer.close(LAST_LINES)))
 }
 
 /// What the proxies of a process do not share: what they count.
@@ -120,7 +125,8 @@ fn own(options: &Options) -> Options {
     Options { registry: Registry::default(), ..options.clone() }
 }
 
-fn say(remarks: &[String]) {
+/// Says what is to be known of what was read.
+pub(crate) fn say(remarks: &[String]) {
     remarks.iter().for_each(|remark| eprintln!("{remark}"));
 }
 
@@ -167,7 +173,7 @@ impl Fleet {
     /// The faults.
     pub(crate) fn reload(&mut self) -> Result<(), Faults> {
         let name = self.source.name();
-        let done = match self.source.load(&mut self.known) {
+        let done = match self.source.load(&mut self.known, &mut self.identities, SystemTime::now()) {
             Ok(loaded) => self.apply(loaded),
             Err(faults) => Err(self.refuse(faults)),
         };
@@ -188,11 +194,25 @@ impl Fleet {
 
     /// Log files that were moved away, certificates that were renewed.
     fn reopen_files(&self) {
+        self.proxies.values().for_each(|proxy| proxy.reopen_logs());
+        self.reload_certificates();
+    }
+
+    /// Each proxy says what is wrong with them, and where to look for it.
+    fn reload_certificates(&self) {
         for proxy in self.proxies.values() {
-            proxy.reopen_logs();
             if let Err(faults) = proxy.reload_certificates() {
                 faults.iter().for_each(|fault| eprintln!("outrigger: {fault}; what was used before goes on"));
             }
+        }
+    }
+
+    /// Has certificates renewed, and those used that are new.
+    fn refresh_identities(&mut self, now: SystemTime) {
+        match self.identities.refresh(now) {
+            Ok(false) => {}
+            Ok(true) => self.reload_certificates(),
+            Err(faults) => faults.iter().for_each(|fault| eprintln!("outrigger: {fault}; it is tried again")),
         }
     }
 }
@@ -232,12 +252,15 @@ async fn obey(fleet: Fleet) -> std::io::Result<()> {
     let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
     let (mut interrupt, mut reopen) = (signal(SignalKind::interrupt())?, signal(SignalKind::user_defined1())?);
     let mut watch = Watch::new(&fleet.paths());
+    let mut certificates = tokio::time::interval(identity::LOOKED_AT);
+    certificates.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut fleet = fleet;
     loop {
         tokio::select! {
             _ = hangup.recv() => fleet = reload(fleet).await?,
             () = watch.changed() => fleet = reload(fleet).await?,
             _ = reopen.recv() => fleet.reopen_files(),
+            _ = certificates.tick(), if fleet.identities.are_kept() => fleet.refresh_identities(SystemTime::now()),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = quit_requested(&fleet) => break,

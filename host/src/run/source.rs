@@ -1,15 +1,18 @@
 //! Where what runs is read from: a snapshot, or Istio's resources and the workloads that are meant.
 
-use crate::cli::{MeshArguments, RunArguments};
+use crate::cli::MeshArguments;
+use crate::run::identity::Identities;
 use compiler::snapshot::{AccessLog, Snapshot};
 use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
+use host::ca::SpiffeId;
 use istio_api::scalar::{DnsLabel, Labels};
 use istio_api::{DocumentCache, File, Resources};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Istio's ports.
 const OUTBOUND: u16 = 15001;
@@ -34,10 +37,10 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    pub(crate) fn of(arguments: &RunArguments) -> Self {
-        match &arguments.snapshot {
-            Some(file) => Self::Snapshot(file.clone()),
-            None => Self::Mesh(Box::new(arguments.mesh.clone())),
+    pub(crate) fn of(snapshot: Option<&Path>, mesh: &MeshArguments) -> Self {
+        match snapshot {
+            Some(file) => Self::Snapshot(file.to_owned()),
+            None => Self::Mesh(Box::new(mesh.clone())),
         }
     }
 
@@ -45,12 +48,33 @@ impl Source {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn load(&self, known: &mut DocumentCache) -> Result<Loaded, Faults> {
+    pub(crate) fn load(
+        &self,
+        known: &mut DocumentCache,
+        identities: &mut Identities,
+        now: SystemTime,
+    ) -> Result<Loaded, Faults> {
         match self {
             Self::Snapshot(file) => {
                 Ok(Loaded { proxies: vec![(String::new(), read_snapshot(file)?)], remarks: Vec::new() })
             }
-            Self::Mesh(arguments) => load_mesh(arguments, known),
+            Self::Mesh(arguments) => load_mesh(arguments, known, identities, now),
+        }
+    }
+
+    /// Where the certificates of its workloads come from.
+    ///
+    /// # Errors
+    /// What is wrong with a CA that is named.
+    pub(crate) fn identities(&self, now: SystemTime) -> Result<Identities, Faults> {
+        match self {
+            Self::Snapshot(_) => Ok(Identities::none()),
+            Self::Mesh(arguments) => match (&arguments.certs, &arguments.ca) {
+                (Some(folder), _) => Ok(Identities::of_folder(folder.clone(), arguments.all)),
+                (None, Some(ca)) => Identities::embedded(Some(ca), now),
+                (None, None) if arguments.all => Identities::embedded(None, now),
+                (None, None) => Ok(Identities::none()),
+            },
         }
     }
 
@@ -87,10 +111,26 @@ pub(crate) fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
     Ok(Arc::new(File { name, text }))
 }
 
-fn load_mesh(arguments: &MeshArguments, known: &mut DocumentCache) -> Result<Loaded, Faults> {
+fn load_mesh(
+    arguments: &MeshArguments,
+    known: &mut DocumentCache,
+    identities: &mut Identities,
+    now: SystemTime,
+) -> Result<Loaded, Faults> {
     let resources = read_mesh(arguments, known)?;
     let mesh = Mesh::new(&resources);
-    let compiled = compile(&mesh, arguments, chosen(&mesh, arguments)?)?;
+    let (mut certified, mut faults) = (Vec::new(), Faults::default());
+    for (workload, mut settings) in chosen(&mesh, arguments)? {
+        let identity = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account);
+        match identity.map_err(Faults::one).and_then(|identity| identities.folder(&identity, now)) {
+            Ok(folder) => {
+                settings.certificates = folder;
+                certified.push((workload, settings));
+            }
+            Err(found) => faults.append(found),
+        }
+    }
+    let compiled = faults.or(certified).and_then(|chosen| compile(&mesh, arguments, chosen))?;
     let name = |workload: &Workload| match arguments.all {
         true => format!("{}/{}", workload.namespace, workload.name),
         false => String::new(),
@@ -252,6 +292,7 @@ fn settings(arguments: &MeshArguments, own: Option<IpAddr>) -> Settings {
         app: arguments.app.unwrap_or(Ipv4Addr::LOCALHOST.into()),
         admin: place(arguments.admin, local, ADMIN),
         workers: arguments.workers.or(arguments.all.then_some(1)),
+        certificates: None,
         access_log: arguments.access_log.clone().map(|path| AccessLog { path, format: None, json_format: None }),
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Watch {
     /// Ends with this.
     _watcher: Option<RecommendedWatcher>,
     changes: UnboundedReceiver<()>,
+    /// Something has changed that nobody has been told of.
+    changed: bool,
 }
 
 impl Watch {
@@ -48,16 +50,18 @@ impl Watch {
         if let Err(error) = &watcher {
             eprintln!("outrigger: changes are not noticed, send SIGHUP: {error}");
         }
-        Self { _watcher: watcher.ok(), changes }
+        Self { _watcher: watcher.ok(), changes, changed: false }
     }
 
-    /// Waits for a change, and until nothing has changed for a moment.
+    /// Waits for a change, and until nothing has changed for a moment. Who stops waiting misses nothing.
     pub(crate) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
+        if !self.changed && self.changes.recv().await.is_none() {
             // Nothing is watched.
             std::future::pending::<()>().await;
         }
+        self.changed = true;
         while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.changes.recv()).await {}
+        self.changed = false;
     }
 }
 

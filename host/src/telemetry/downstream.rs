@@ -1,14 +1,20 @@
 //! What is counted of listeners and of the requests on them, under Envoy's names.
 
 use crate::telemetry::{ActiveGauge, Counter, Histogram, Registry, ResponseFlags};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Counts of a listener (`listener.<address>.…`).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListenerStats {
     total: Counter,
     active: ActiveGauge,
+    registry: Registry,
+    address: String,
+    /// By reason, once there is one.
+    rejected: RefCell<HashMap<&'static str, Counter>>,
 }
 
 /// Counts of an HTTP connection manager (`http.<listener>.…`).
@@ -52,7 +58,18 @@ impl ListenerStats {
         Self {
             total: registry.counter("envoy_listener_downstream_cx_total", &labels),
             active: registry.active_gauge("envoy_listener_downstream_cx_active", &labels),
+            registry: registry.clone(),
+            rejected: RefCell::default(),
+            address,
         }
+    }
+
+    /// A connection is closed before anything has served it; `reason`: a word for it, of few.
+    pub fn rejected(&self, reason: &'static str) {
+        let mut rejected = self.rejected.borrow_mut();
+        let labels = || [("envoy_listener_address", self.address.as_str()), ("reason", reason)];
+        let counter = || self.registry.counter("outrigger_listener_connections_rejected", &labels());
+        rejected.entry(reason).or_insert_with(counter).add(1);
     }
 
     /// A connection has been accepted.

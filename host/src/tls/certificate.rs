@@ -1,11 +1,14 @@
 //! What a peer's certificate says, read once per connection.
 
+use crate::admin::CertificateReport;
 use crate::tls::error::TlsError;
 use crate::tls::subject;
 use crate::wasm::CertificateProperties;
+use compiler::snapshot::DataSource;
 use data_encoding::{BASE64, HEXLOWER};
 use rustls::pki_types::UnixTime;
 use sha2::{Digest, Sha256};
+use std::time::{Duration, SystemTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -18,6 +21,8 @@ pub(crate) struct Leaf {
     /// Seconds since 1970.
     not_before: i64,
     not_after: i64,
+    /// Hexadecimal.
+    serial_number: String,
 }
 
 impl Leaf {
@@ -48,6 +53,7 @@ impl Leaf {
             is_ca: constraints.is_some_and(|constraints| constraints.value.ca),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
+            serial_number: HEXLOWER.encode(certificate.raw_serial()),
             properties: CertificateProperties {
                 uri_sans,
                 dns_sans,
@@ -56,6 +62,27 @@ impl Leaf {
                 pem: pem(der),
             },
         })
+    }
+
+    /// When it ceases to be valid.
+    pub(crate) fn not_after(&self) -> SystemTime {
+        time(self.not_after)
+    }
+
+    /// For who looks after the proxy. `source`: where it is from.
+    pub(crate) fn report(&self, source: &DataSource) -> CertificateReport {
+        let path = match source {
+            DataSource::File(path) => path.display().to_string(),
+            DataSource::Inline(_) => "<inline>".to_owned(),
+        };
+        CertificateReport {
+            path,
+            serial_number: self.serial_number.clone(),
+            uri_sans: self.properties.uri_sans.clone(),
+            dns_sans: self.properties.dns_sans.clone(),
+            valid_from: time(self.not_before),
+            expires: time(self.not_after),
+        }
     }
 
     /// Whether it is valid at a time.
@@ -70,6 +97,11 @@ impl Leaf {
             _ => Ok(()),
         }
     }
+}
+
+/// What is before 1970 is 1970.
+fn time(seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs())
 }
 
 /// A name, if every reader reads it alike: one that stops at NUL, or takes Latin-1 for UTF-8, would see another.
@@ -106,7 +138,6 @@ mod tests {
     use proptest::prelude::*;
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    use std::time::Duration;
 
     fn der() -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(include_bytes!("testdata/many_attributes.pem")).unwrap()

@@ -80,6 +80,36 @@ pub(crate) enum TlsError {
     Other(String),
 }
 
+impl TlsError {
+    /// For metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Malformed(_) => "malformed",
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::NoCommonVersion => "no_common_version",
+            Self::NoCommonAlgorithm(_) => "no_common_algorithm",
+            Self::NoCertificate => "no_certificate",
+            Self::Unreadable(_) => "unreadable_certificate",
+            Self::Expired => "expired",
+            Self::NotValidYet => "not_valid_yet",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::BadSignature => "bad_signature",
+            Self::CaAsLeaf => "ca_as_leaf",
+            Self::WrongPurpose => "wrong_purpose",
+            Self::UnprintableName(_) => "unprintable_name",
+            Self::NoIdentity => "no_identity",
+            Self::MalformedIdentity(_) => "malformed_identity",
+            Self::WrongTrustDomain(_) => "wrong_trust_domain",
+            Self::WrongName { .. } => "wrong_name",
+            Self::NoServerName(_) => "no_server_name",
+            Self::Refused(_) => "refused",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
 fn listed(names: &[String]) -> String {
     if names.is_empty() { "no name".into() } else { names.join(", ") }
 }

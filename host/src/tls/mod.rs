@@ -9,9 +9,12 @@ mod spiffe;
 mod subject;
 mod verify;
 
+pub(crate) use certificate::Leaf;
 pub(crate) use client::{Agreed, ClientTls};
 pub(crate) use error::TlsError;
 pub(crate) use server::{Secured, ServerTls};
+pub(crate) use spiffe::trust_domain as spiffe_trust_domain;
+pub(crate) use verify::verify_chain;
 
 use std::time::Duration;
 

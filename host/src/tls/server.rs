@@ -1,5 +1,6 @@
 //! TLS with clients: which certificate, which application protocol, who the client is.
 
+use crate::admin::CertificateReport;
 use crate::http::Io;
 use crate::tls::certificate::Leaf;
 use crate::tls::error::TlsError;
@@ -36,6 +37,7 @@ struct Served {
     names: Vec<String>,
     key: Arc<CertifiedKey>,
     properties: Arc<CertificateProperties>,
+    report: CertificateReport,
     config: Arc<ServerConfig>,
     /// For clients with which no application protocol is in common.
     without_alpn: Arc<ServerConfig>,
@@ -67,6 +69,11 @@ impl ServerTls {
     pub(crate) fn reload(&self) -> Result<(), Vec<String>> {
         self.current.store(Arc::new(Loaded::new(&self.settings)?));
         Ok(())
+    }
+
+    /// The certificates that are in use.
+    pub(crate) fn certificates(&self) -> Vec<CertificateReport> {
+        self.current.load().certificates.iter().map(|served| served.report.clone()).collect()
     }
 
     /// Goes through the handshake that a client has begun, until a point in time.
@@ -173,7 +180,7 @@ fn verifier(
     }
 }
 
-type Readied = (Arc<CertifiedKey>, CertificateProperties);
+type Readied = (Arc<CertifiedKey>, CertificateProperties, CertificateReport);
 
 /// A certificate with its key, and what it says.
 fn readied(
@@ -185,7 +192,10 @@ fn readied(
     let field = format!("certificates[{index}]");
     let key = material::certified_key(&field, certificate, provider, faults)?;
     match Leaf::read(key.cert.first()?) {
-        Ok(leaf) => Some((key, leaf.properties)),
+        Ok(leaf) => {
+            let report = leaf.report(&certificate.certificate_chain);
+            Some((key, leaf.properties, report))
+        }
         Err(error) => {
             faults.add(format!("{field}.certificateChain: {error}"));
             None
@@ -201,7 +211,7 @@ fn serve(
 ) -> Result<Vec<Served>, rustls::Error> {
     // One for all certificates: a session begun with one may be resumed whichever the client gets now.
     let ticketer = aws_lc_rs::Ticketer::new()?;
-    let serve = |(key, properties): Readied| {
+    let serve = |(key, properties, report): Readied| {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(material::versions(settings.min_protocol_version))?;
         let mut config = builder
@@ -213,7 +223,7 @@ fn serve(
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = settings.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
         let names = properties.dns_sans.clone();
-        Ok(Served { names, key, properties: Arc::new(properties), config: Arc::new(config), without_alpn })
+        Ok(Served { names, key, properties: Arc::new(properties), report, config: Arc::new(config), without_alpn })
     };
     certificates.into_iter().map(serve).collect()
 }

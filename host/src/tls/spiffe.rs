@@ -23,7 +23,7 @@ pub(super) fn check(uris: &[String], trust_domains: &[String]) -> Result<(), Tls
 }
 
 /// The trust domain of an identity; `None` for what is no identity of a workload.
-fn trust_domain(uri: &str) -> Option<&str> {
+pub(crate) fn trust_domain(uri: &str) -> Option<&str> {
     let (domain, path) = uri.strip_prefix("spiffe://")?.split_once('/')?;
     let of_domain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
     let of_path = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');

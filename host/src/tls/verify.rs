@@ -5,7 +5,8 @@ use crate::tls::error::TlsError;
 use crate::tls::spiffe;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -151,6 +152,26 @@ impl ServerCertVerifier for UpstreamVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// Verifies a chain, PEM, by roots, PEM, as a server of a mesh would.
+///
+/// # Errors
+/// Why it is not trusted.
+pub(crate) fn verify_chain(chain: &str, roots: &str, now: UnixTime) -> Result<(), TlsError> {
+    let unreadable = |reason: &dyn ToString| TlsError::Unreadable(reason.to_string());
+    let read = |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = read(chain).map_err(|_| unreadable(&"the chain is not PEM"))?;
+    let mut trusted = RootCertStore::empty();
+    for root in read(roots).map_err(|_| unreadable(&"the roots are not PEM"))? {
+        trusted.add(root).map_err(|error| unreadable(&error))?;
+    }
+    let (leaf, intermediates) = chain.split_first().ok_or_else(|| unreadable(&"the chain is empty"))?;
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    let verified = ParsedCertificate::try_from(leaf).and_then(|parsed| {
+        verify_server_cert_signed_by_trust_anchor(&parsed, &trusted, intermediates, now, algorithms.all)
+    });
+    verified.map_err(|error| TlsError::from(&error))
 }
 
 /// A CA's certificate as the peer's own has no name of its own among rustls's errors.

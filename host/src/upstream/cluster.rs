@@ -102,7 +102,7 @@ impl SharedCluster {
         let endpoints = vec![Arc::new(EndpointState::new(address, 1, 0))];
         let balancer = Balancer::new(policy(snapshot::LoadBalancingPolicy::Random), endpoints.clone(), 0, 0);
         Self {
-            config: snapshot::Cluster { dynamic_forward: false, ..self.config.clone() },
+            config: snapshot::Cluster { dynamic_forward: false, endpoints: Vec::new(), ..self.config.clone() },
             endpoints,
             breakers: self.breakers.clone(),
             detector: None,
@@ -110,6 +110,11 @@ impl SharedCluster {
             tls: self.tls.clone(),
             balancer,
         }
+    }
+
+    /// Whether the endpoint at a place is called without TLS.
+    pub(crate) fn is_plaintext(&self, place: usize) -> bool {
+        self.config.endpoints.get(place).is_some_and(|endpoint| endpoint.plaintext)
     }
 
     /// Reads the certificates of its transport socket again; connections keep those they have.
@@ -229,18 +234,22 @@ impl Cluster {
     /// A worker's part of a cluster. Connections of `before` to endpoints that are still there are kept.
     pub(crate) fn new(shared: Arc<SharedCluster>, before: Option<&Self>, draw: u64) -> Self {
         let balancer = RefCell::new(shared.balancer.for_worker(draw));
-        let known = |endpoint: &Arc<EndpointState>| {
+        let known = |place: usize, endpoint: &Arc<EndpointState>| {
             let same_settings = before.filter(|before| {
                 let (old, new) = (&before.shared.config, &shared.config);
                 old.protocol == new.protocol
                     && old.circuit_breakers == new.circuit_breakers
                     && old.transport_socket == new.transport_socket
             });
-            let same = |pool: &&Rc<EndpointPool>| pool.address() == endpoint.address();
+            let same = |pool: &&Rc<EndpointPool>| {
+                pool.address() == endpoint.address() && pool.is_plaintext() == shared.is_plaintext(place)
+            };
             same_settings.and_then(|before| before.pools.iter().find(same).cloned())
         };
-        let pool = |endpoint| known(endpoint).unwrap_or_else(|| Rc::new(EndpointPool::new(shared.clone(), endpoint)));
-        let pools = shared.endpoints.iter().map(pool).collect();
+        let pool = |(place, endpoint): (usize, &Arc<EndpointState>)| {
+            known(place, endpoint).unwrap_or_else(|| Rc::new(EndpointPool::new(shared.clone(), place, endpoint)))
+        };
+        let pools = shared.endpoints.iter().enumerate().map(pool).collect();
         Self { shared, balancer, pools, forwarded: RefCell::default() }
     }
 

@@ -102,6 +102,8 @@ pub(crate) enum Acquired {
 pub(crate) struct EndpointPool {
     cluster: Arc<SharedCluster>,
     address: SocketAddr,
+    /// Without the cluster's TLS.
+    plaintext: bool,
     /// Used last is used first, so that what is not needed grows old.
     idle: RefCell<Vec<(Http1Connection, Instant)>>,
     http2: RefCell<Vec<Http2Connection>>,
@@ -161,8 +163,10 @@ impl Joining {
 }
 
 impl EndpointPool {
-    pub(crate) fn new(cluster: Arc<SharedCluster>, endpoint: &EndpointState) -> Self {
+    /// Of the endpoint at a place of the cluster.
+    pub(crate) fn new(cluster: Arc<SharedCluster>, place: usize, endpoint: &EndpointState) -> Self {
         Self {
+            plaintext: cluster.is_plaintext(place),
             cluster,
             address: endpoint.address(),
             idle: RefCell::default(),
@@ -176,6 +180,11 @@ impl EndpointPool {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it is without the cluster's TLS.
+    pub(crate) fn is_plaintext(&self) -> bool {
+        self.plaintext
     }
 
     /// Whether any connection is open.
@@ -423,7 +432,9 @@ impl EndpointPool {
         open.local.set(stream.local_addr().ok());
         // A socket that cannot be told so is slower, not wrong.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.cluster.tls else { return Ok((Box::new(stream), Agreed::Unsaid)) };
+        let Some(tls) = self.cluster.tls.as_ref().filter(|_| !self.plaintext) else {
+            return Ok((Box::new(stream), Agreed::Unsaid));
+        };
         let connected = tls.connect(stream, self.address.ip(), server_name, http2).await;
         let (stream, agreed) = connected.map_err(|error| ConnectFailure::Tls(Box::new(error)))?;
         Ok((Box::new(stream), agreed))

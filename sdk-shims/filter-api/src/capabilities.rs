@@ -151,6 +151,8 @@ pub trait Host {
     fn set_property(&mut self, path: &[&str], value: &[u8]) -> Result<(), HostError>;
     /// Answers the current stream.
     fn send_local_reply(&mut self, reply: &LocalReply) -> Result<(), HostError>;
+    /// Closes the current connection: its client gets nothing more.
+    fn close_connection(&mut self) -> Result<(), HostError>;
     /// Lets the current stream's request go on after a pause.
     fn resume_request(&mut self) -> Result<(), HostError>;
     /// Sends a request.

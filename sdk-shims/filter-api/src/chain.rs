@@ -14,6 +14,12 @@ pub trait Filter {
     /// The request headers arrived.
     fn on_request_headers(&mut self, stream: &mut Stream<'_>) -> Action;
 
+    /// A connection that carries bytes, not requests, was accepted: there is nothing but its properties. It goes on, or
+    /// [`Stream::close`] ends it. Nothing more is heard of it but [`Filter::on_stream_end`].
+    fn on_new_connection(&mut self, _connection: &mut Stream<'_>) -> Action {
+        Action::Continue
+    }
+
     /// A stream this filter holds was woken by [`Root::wake`]. `Continue` lets it go on to the next filter.
     fn on_wake(&mut self, _stream: &mut Stream<'_>) -> Action {
         Action::Continue
@@ -120,6 +126,13 @@ impl Chain {
 
     /// The request headers of a new stream arrived.
     pub fn on_request_headers(&mut self, id: StreamId, end_of_stream: bool, host: &mut dyn Host) -> Action {
+        self.begin(id, end_of_stream);
+        let action = self.run_request(id, host);
+        self.run_wakes(host);
+        action
+    }
+
+    fn begin(&mut self, id: StreamId, end_of_stream: bool) {
         let state = StreamState {
             request: Headers::new(HeaderMap::Request),
             response: Headers::new(HeaderMap::Response),
@@ -131,9 +144,24 @@ impl Chain {
             held: false,
         };
         self.streams.insert(id, state);
-        let action = self.run_request(id, host);
-        self.run_wakes(host);
-        action
+    }
+
+    /// A connection was accepted.
+    pub fn on_new_connection(&mut self, id: StreamId, host: &mut dyn Host) -> Action {
+        self.begin(id, false);
+        let Self { filters, streams, root } = self;
+        let Some(state) = streams.get_mut(id) else {
+            return Action::Pause;
+        };
+        for (index, filter) in filters.iter_mut().enumerate() {
+            state.reached = index + 1;
+            let root = Root { host, state: root, filter: index };
+            let action = filter.on_new_connection(&mut Stream { id, root, state });
+            if state.replied || action == Action::Pause {
+                return Action::Pause;
+            }
+        }
+        Action::Continue
     }
 
     /// Runs the filters that have not had the request headers yet.

@@ -136,6 +136,16 @@ impl<'a> Stream<'a> {
         outcome
     }
 
+    /// Closes the connection, in [`crate::Filter::on_new_connection`]; what the callback returns afterwards does not
+    /// matter.
+    pub fn close(&mut self) {
+        self.state.replied = true;
+        if let Err(error) = self.root.host.close_connection() {
+            // The connection stays held, which the host ends in time.
+            log::error!("a connection could not be closed: {error}");
+        }
+    }
+
     /// Answers the request from here; what the callback returns afterwards does not matter. The reply passes the
     /// response callbacks of this filter and of those before it.
     pub fn reply(&mut self, reply: &LocalReply) {

@@ -113,6 +113,11 @@ impl Host for NativeHost {
         Ok(())
     }
 
+    fn close_connection(&mut self) -> Result<(), HostError> {
+        self.record(Recorded::Close);
+        Ok(())
+    }
+
     fn resume_request(&mut self) -> Result<(), HostError> {
         let current = self.current;
         let mut world = self.record(Recorded::Resume);

@@ -38,6 +38,8 @@ pub enum Recorded {
     Body,
     /// A local reply was sent.
     Reply(LocalReply),
+    /// The connection was closed.
+    Close,
     /// The request was resumed.
     Resume,
     /// A call was sent.

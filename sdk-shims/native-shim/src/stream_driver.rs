@@ -146,6 +146,22 @@ impl NativeProxy {
         id
     }
 
+    /// A connection that carries bytes is accepted; whether every plugin lets it pass. It ends with this.
+    pub fn connect(&mut self) -> bool {
+        self.last_stream += 1;
+        let id = StreamId(self.last_stream);
+        let world = StreamWorld { request_gone: true, ..StreamWorld::default() };
+        self.world.borrow_mut().streams.insert(id, world);
+        let passes = self.plugins.iter_mut().all(|(chain, host)| {
+            host.current = Some(id);
+            let action = chain.on_new_connection(id, host);
+            host.current = None;
+            action == Action::Continue
+        });
+        self.close_stream(id);
+        passes
+    }
+
     /// The client of a stream leaves: the plugins are told that it is over.
     pub fn close_stream(&mut self, id: StreamId) {
         for (chain, host) in &mut self.plugins {

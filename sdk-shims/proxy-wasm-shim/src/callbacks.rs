@@ -155,6 +155,17 @@ pub fn request_headers(context: u32, end_of_stream: u32) -> u32 {
     }
 }
 
+/// `proxy_on_new_connection`
+pub fn new_connection(context: u32) -> u32 {
+    // As for request headers: nothing may pass unseen.
+    let mut action = Action::Pause;
+    on_stream(context, &mut |chain, id| action = chain.on_new_connection(id, &mut WasmHost));
+    match action {
+        Action::Continue => CONTINUE,
+        Action::Pause => PAUSE,
+    }
+}
+
 /// `proxy_on_request_body`
 pub fn request_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
     on_stream(context, &mut |chain, id| chain.on_request_body(id, size, end_of_stream != 0, &mut WasmHost));

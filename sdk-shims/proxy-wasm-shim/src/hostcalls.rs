@@ -60,6 +60,7 @@ mod abi {
         ) -> u32;
         pub(super) fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
         pub(super) fn proxy_continue_stream(stream: u32) -> u32;
+        pub(super) fn proxy_close_stream(stream: u32) -> u32;
         pub(super) fn proxy_send_local_response(
             status: u32,
             details: *const u8,
@@ -200,6 +201,11 @@ pub(crate) fn remove_header(map: u32, name: &str) -> Result<(), HostError> {
 pub(crate) fn continue_request() -> Result<(), HostError> {
     const REQUEST: u32 = 0;
     check(unsafe { abi::proxy_continue_stream(REQUEST) })
+}
+
+pub(crate) fn close_downstream() -> Result<(), HostError> {
+    const DOWNSTREAM: u32 = 2;
+    check(unsafe { abi::proxy_close_stream(DOWNSTREAM) })
 }
 
 /// `headers`: serialised; `grpc_status`: −1 for none.

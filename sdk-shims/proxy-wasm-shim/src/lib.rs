@@ -18,7 +18,7 @@ mod wasm_host;
 #[doc(hidden)]
 pub use callbacks::{
     allocate, configure, context_create, delete, grpc_close, grpc_receive, http_call_response, initialize,
-    request_body, request_headers, request_trailers, response_headers, tick, vm_start,
+    new_connection, request_body, request_headers, request_trailers, response_headers, tick, vm_start,
 };
 
 /// Exports a module's Proxy-Wasm callbacks: those every module needs, and of the others those that are named.
@@ -68,6 +68,12 @@ macro_rules! register {
 
             $($crate::register!(@export $callback);)*
         };
+    };
+    (@export new_connection) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
+            $crate::new_connection(context)
+        }
     };
     (@export request_headers) => {
         #[unsafe(no_mangle)]

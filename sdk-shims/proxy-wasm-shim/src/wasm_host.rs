@@ -103,6 +103,10 @@ impl Host for WasmHost {
         hostcalls::send_local_response(reply.status, &reply.details, &reply.body, &headers, grpc_status)
     }
 
+    fn close_connection(&mut self) -> Result<(), HostError> {
+        hostcalls::close_downstream()
+    }
+
     fn resume_request(&mut self) -> Result<(), HostError> {
         hostcalls::continue_request()
     }

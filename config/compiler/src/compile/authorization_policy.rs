@@ -15,6 +15,9 @@ macro_rules! same_fields {
     }};
 }
 
+/// Why CUSTOM policies and connections without HTTP do not go together.
+const UNASKED: &str = "CUSTOM policies apply to the workload, and their providers are asked about requests only: \
+                       connections would pass unasked";
 /// The annotation that makes a policy one that is only evaluated.
 const DRY_RUN: &str = "istio.io/dry-run";
 
@@ -47,6 +50,53 @@ pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Reso
             && policy.spec.target_refs.is_empty()
     };
     crate::mesh::by_age(resources).into_iter().filter(near).collect()
+}
+
+/// Policies as they are for connections that carry no HTTP, of which only addresses, ports, names and identities are
+/// known. Of an ALLOW policy a rule that asks for more than that allows nothing; of any other it is left out what is
+/// asked for more, so that the rule is about more connections.
+pub(super) fn of_connections(config: &authz::Config) -> authz::Config {
+    let mut config = config.clone();
+    for policy in &mut config.policies {
+        match policy.action {
+            PolicyAction::Allow => policy.rules.retain(|rule| without_http(rule) == *rule),
+            PolicyAction::Deny | PolicyAction::Audit | PolicyAction::Custom => {
+                policy.rules = policy.rules.iter().map(without_http).collect();
+            }
+        }
+    }
+    config
+}
+
+/// A rule without what only requests have. An alternative of which nothing is left is about all.
+fn without_http(rule: &config::Rule) -> config::Rule {
+    let source = |from: &config::RuleFrom| config::Source {
+        request_principals: Vec::new(),
+        not_request_principals: Vec::new(),
+        ..config::Source::clone(&from.source)
+    };
+    let operation = |to: &config::RuleTo| config::Operation {
+        ports: to.operation.ports.clone(),
+        not_ports: to.operation.not_ports.clone(),
+        ..config::Operation::default()
+    };
+    let from = rule.from.as_ref().map(|all| all.iter().map(source).collect::<Vec<_>>());
+    let to = rule.to.as_ref().map(|all| all.iter().map(operation).collect::<Vec<_>>());
+    let from = from.filter(|all| !all.contains(&config::Source::default()));
+    let to = to.filter(|all| !all.contains(&config::Operation::default()));
+    config::Rule {
+        from: from.map(|all| all.into_iter().map(|source| config::RuleFrom { source: Box::new(source) }).collect()),
+        to: to.map(|all| all.into_iter().map(|operation| config::RuleTo { operation: Box::new(operation) }).collect()),
+        when: rule.when.iter().filter(|condition| !condition.key.starts_with("request.")).cloned().collect(),
+    }
+}
+
+/// Refuses what cannot be enforced on connections that carry no HTTP.
+pub(super) fn check_connections(config: &authz::Config, field: Field<'_>, port: u16, report: &mut Report) {
+    let asks = |policy: &Policy| policy.action == PolicyAction::Custom && !policy.dry_run.0;
+    if config.policies.iter().any(asks) {
+        report.refuse(field, format!("port {port}"), UNASKED);
+    }
 }
 
 fn of_resource(

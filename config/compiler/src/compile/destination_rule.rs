@@ -1,6 +1,8 @@
 //! Services and the DestinationRules about them → clusters.
 
+use super::mutual_tls;
 use crate::mesh::destination_rules::{Policy, Said};
+use crate::mesh::peer_authentications::PeerMode;
 use crate::mesh::{Mesh, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{
@@ -12,7 +14,7 @@ use istio_api::destination_rule::{
 };
 use istio_api::scalar::{Count, Millis, WholePercent};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Points on a ring, unless something is said.
 const MINIMUM_RING_SIZE: u64 = 1024;
@@ -26,15 +28,23 @@ pub(crate) fn cluster_name(port: u16, subset: &str, hostname: &str) -> String {
     format!("outbound|{port}|{subset}|{hostname}")
 }
 
-/// The clusters of a service for a client: for each port one, and one for each subset.
-pub(crate) fn clusters(mesh: &Mesh<'_>, client: &Workload, service: &Service, report: &mut Report) -> Vec<Cluster> {
+/// The clusters of a service for a client: for each port one, and one for each subset. `certificates`: the folder of the
+/// client's own; without, nothing is secured with them.
+pub(crate) fn clusters(
+    mesh: &Mesh<'_>,
+    client: &Workload,
+    certificates: Option<&Path>,
+    service: &Service,
+    report: &mut Report,
+) -> Vec<Cluster> {
     let rules = mesh.destination_rules.of(service, client, &mesh.settings.root_namespace);
     let subsets = rules.subsets();
     let mut clusters = Vec::new();
     for port in service.ports.iter().filter(|port| port.is_proxied()) {
         for subset in std::iter::once(None).chain(subsets.iter().map(Some)) {
             let policy = rules.policy(port.number, subset);
-            let builder = Builder { mesh, client, service, port, subset: subset.map(|subset| subset.value), policy };
+            let subset = subset.map(|subset| subset.value);
+            let builder = Builder { mesh, client, certificates, service, port, subset, policy };
             clusters.push(builder.cluster(report));
         }
     }
@@ -60,6 +70,7 @@ pub(crate) fn consistent_hash<'r>(
 struct Builder<'b, 'r> {
     mesh: &'b Mesh<'r>,
     client: &'b Workload,
+    certificates: Option<&'b Path>,
     service: &'b Service,
     port: &'b ServicePort,
     subset: Option<&'r Subset>,
@@ -69,7 +80,6 @@ struct Builder<'b, 'r> {
 impl Builder<'_, '_> {
     fn cluster(&self, report: &mut Report) -> Cluster {
         self.say_what_is_left_out(report);
-        let subset = self.subset.map_or("", |subset| subset.name.as_str());
         let (endpoints, dns) = self.endpoints(report);
         let pool = self.policy.connection_pool.as_ref().map(|pool| pool.value);
         let (tcp, http) = (pool.and_then(|pool| pool.tcp.as_ref()), pool.and_then(|pool| pool.http.as_ref()));
@@ -78,10 +88,10 @@ impl Builder<'_, '_> {
             dns,
             load_balancing: self.load_balancing(),
             protocol: self.protocol(pool),
-            transport_socket: self.tls(report),
+            transport_socket: self.tls(pool, report),
             circuit_breakers: self.circuit_breakers(pool),
             outlier_detection: self.outlier_detection(),
-            ..Cluster::named(cluster_name(self.port.number, subset, &self.service.hostname))
+            ..Cluster::named(cluster_name(self.port.number, self.subset_name(), &self.service.hostname))
         };
         if let Some(timeout) = tcp.and_then(|tcp| tcp.connect_timeout).or(self.mesh.settings.connect_timeout()) {
             cluster.connect_timeout = Duration(timeout.get());
@@ -94,21 +104,33 @@ impl Builder<'_, '_> {
         cluster
     }
 
+    fn subset_name(&self) -> &str {
+        self.subset.map_or("", |subset| subset.name.as_str())
+    }
+
     /// Its addresses, and the names that have more of them.
     fn endpoints(&self, report: &mut Report) -> (Vec<Endpoint>, Option<DnsDiscovery>) {
         let weights = self.weights();
+        let is_auto = self.policy.tls.is_none() && self.is_auto();
         let (mut endpoints, mut names) = (Vec::new(), Vec::new());
         for (endpoint, (weight, priority)) in self.selected().zip(weights) {
             let Some(port) = endpoint.port(self.port) else { continue };
             let locality = endpoint.locality.clone();
+            let plaintext = is_auto && !self.takes_mutual_tls(endpoint);
             match endpoint.address.parse::<IpAddr>() {
                 _ if weight == 0 => {}
-                Ok(ip) => endpoints.push(Endpoint { address: SocketAddr::new(ip, port), weight, priority, locality }),
+                Ok(ip) => {
+                    let address = SocketAddr::new(ip, port);
+                    endpoints.push(Endpoint { address, weight, priority, locality, plaintext });
+                }
                 Err(_) if endpoint.address.starts_with("unix:") => {
                     let field = Field { name: self.service, path: "spec.endpoints" };
                     report.refuse(field, &endpoint.address, "Unix sockets cannot be called yet");
                 }
-                Err(_) => names.push(DnsName { name: endpoint.address.clone(), port, weight, priority, locality }),
+                Err(_) => {
+                    let name = endpoint.address.clone();
+                    names.push(DnsName { name, port, weight, priority, locality, plaintext });
+                }
             }
         }
         if self.service.discovery == ServiceDiscovery::None && !self.service.hostname.starts_with('*') {
@@ -119,6 +141,7 @@ impl Builder<'_, '_> {
                 weight: 1,
                 priority: 0,
                 locality: Locality::default(),
+                plaintext: false,
             });
         }
         let logical = self.service.discovery == ServiceDiscovery::LogicalDns;
@@ -281,18 +304,56 @@ impl Builder<'_, '_> {
         })
     }
 
-    fn tls(&self, report: &mut Report) -> Option<UpstreamTls> {
-        let said = self.policy.tls.as_ref()?;
+    fn tls(&self, pool: Option<&ConnectionPool>, report: &mut Report) -> Option<UpstreamTls> {
+        let Some(said) = self.policy.tls.as_ref() else {
+            return self.mutual_tls(self.certificates.filter(|_| self.is_auto())?, pool, None);
+        };
         let field = Field { name: said.rule, path: &said.path };
         match said.value.mode {
             TlsMode::Disable => None,
             TlsMode::IstioMutual => {
-                let reason = "workload certificates are not available yet: traffic would have to go in plain text";
-                report.refuse(field, "ISTIO_MUTUAL", reason);
-                None
+                if self.certificates.is_none() {
+                    report.refuse(field, "ISTIO_MUTUAL", mutual_tls::NO_CERTIFICATE);
+                }
+                self.mutual_tls(self.certificates?, pool, Some(said.value))
             }
             TlsMode::Simple | TlsMode::Mutual => self.own_tls(said.value, field, report),
         }
+    }
+
+    /// Whether what no rule decides is secured where the endpoint takes it: some endpoint does.
+    fn is_auto(&self) -> bool {
+        self.certificates.is_some()
+            && self.mesh.settings.auto_mtls()
+            && !self.service.external
+            && self.selected().any(|endpoint| self.takes_mutual_tls(endpoint))
+    }
+
+    /// Whether an endpoint has a sidecar that takes mutual TLS on this port.
+    fn takes_mutual_tls(&self, endpoint: &ServiceEndpoint) -> bool {
+        let namespace = endpoint.workload.as_ref().map_or(self.service.namespace.as_str(), |(namespace, _)| namespace);
+        let Some(port) = endpoint.port(self.port) else { return false };
+        mutual_tls::has_sidecar(endpoint)
+            && self.mesh.peer_authentications.of(namespace, &endpoint.labels, port).mode != PeerMode::Disable
+    }
+
+    fn mutual_tls(
+        &self,
+        folder: &Path,
+        pool: Option<&ConnectionPool>,
+        written: Option<&ClientTls>,
+    ) -> Option<UpstreamTls> {
+        let named = written.and_then(|written| written.sni.to_option());
+        let name = || mutual_tls::server_name(self.port.number, self.subset_name(), &self.service.hostname);
+        let identities = match written.filter(|written| !written.subject_alt_names.is_empty()) {
+            Some(written) => written.subject_alt_names.clone(),
+            None => mutual_tls::identities(&self.mesh.settings, self.service),
+        };
+        let (sni, protocol) = (named.unwrap_or_else(name), self.protocol(pool));
+        Some(UpstreamTls {
+            danger_skip_verify: written.is_some_and(|written| written.insecure_skip_verify == Some(true)),
+            ..mutual_tls::client(&self.mesh.settings, folder, sni, identities, self.port, protocol)
+        })
     }
 
     fn own_tls(&self, written: &ClientTls, field: Field<'_>, report: &mut Report) -> Option<UpstreamTls> {

@@ -1,5 +1,6 @@
 //! The configurations of our filters for one filter chain → plugins, in Istio's order of effects.
 
+use super::authorization_policy;
 use crate::snapshot::{FailStrategy, Module, Phase, Plugin};
 use std::collections::BTreeMap;
 
@@ -42,6 +43,15 @@ impl FilterConfigs {
         add(!mirroring.routes.0.is_empty(), &|| plugin("mirroring", last, mirroring), &mut plugins)?;
         Ok(plugins)
     }
+}
+
+/// The plugins of connections that carry no HTTP: who may make them.
+///
+/// # Errors
+/// When a configuration has no JSON.
+pub(crate) fn connection_plugins(authz: &authz::Config) -> serde_json::Result<Vec<Plugin>> {
+    let wanted = (!authz.policies.is_empty()).then(|| authorization_policy::of_connections(authz));
+    wanted.iter().map(|authz| plugin("authz", Phase::Authz, authz)).collect()
 }
 
 /// Moves the plugins of some phases, in the order of these; within a phase they are in order.

@@ -1,19 +1,18 @@
 //! Gateways and the VirtualServices that name them → the listeners of a gateway proxy.
 
-use super::Settings;
 use super::destination_rule::clusters;
-use super::filters::{CLUSTER_HEADER, FilterConfigs};
+use super::filters::{CLUSTER_HEADER, FilterConfigs, connection_plugins};
 use super::origin::{Origin, Origins};
-use super::server_tls;
 use super::virtual_service::{Meant, RouteCompiler};
 use super::wasm_plugin::{Mode, UserPlugins};
+use super::{Settings, authorization_policy, server_tls};
 use crate::mesh::names::covers;
 use crate::mesh::virtual_services::RoutedHosts;
 use crate::mesh::{Mesh, Service, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, NetworkFilter,
-    TransportProtocol,
+    TcpProxy, TransportProtocol,
 };
 use header_rules::{RedirectConfig, RouteConfig, VirtualHostConfig};
 use istio_api::gateway::{Server, ServerTlsMode};
@@ -44,6 +43,7 @@ struct Maker<'c, 'm> {
     workload: &'c Workload,
     settings: &'c Settings,
     user: &'c UserPlugins<'m>,
+    authz: authz::Config,
     origins: &'c mut Origins,
     report: &'c mut Report,
 }
@@ -70,7 +70,8 @@ pub(crate) fn compile<'m>(
         }
     }
     let mut made = Gateways::default();
-    let mut maker = Maker { mesh, workload, settings, user, origins, report };
+    let authz = authorization_policy::compile(mesh, workload, report);
+    let mut maker = Maker { mesh, workload, settings, user, authz, origins, report };
     for (address, servers) in by_address {
         let filter_chains = maker.filter_chains(&servers)?;
         if !filter_chains.is_empty() {
@@ -84,7 +85,10 @@ pub(crate) fn compile<'m>(
         }
     }
     let visible: Vec<&Service> = mesh.registry.visible(&workload.namespace).collect();
-    made.clusters = visible.iter().flat_map(|service| clusters(mesh, workload, service, report)).collect();
+    made.clusters = visible
+        .iter()
+        .flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report))
+        .collect();
     Ok(made)
 }
 
@@ -135,7 +139,8 @@ impl<'m> Maker<'_, 'm> {
         }
         for placed in servers.iter().filter(|placed| !is_plain_http(placed)) {
             let Some(tls) = &placed.server.tls else {
-                self.tcp(placed, &mut chains);
+                self.check_connections(placed);
+                self.tcp(placed, &mut chains)?;
                 continue;
             };
             let names = server_names(placed.server);
@@ -148,11 +153,21 @@ impl<'m> Maker<'_, 'm> {
             names_taken.extend(names.iter().cloned());
             let wanted = by_server_name(names);
             match tls.mode {
-                ServerTlsMode::Passthrough => self.passthrough(placed, &mut chains),
+                ServerTlsMode::Passthrough => {
+                    self.check_connections(placed);
+                    self.passthrough(placed, &mut chains)?;
+                }
                 _ => {
                     let path = format!("{}.tls", placed.path);
                     let field = Field { name: placed.resource, path: &path };
-                    let socket = server_tls::compile(self.mesh, self.workload, tls, field, self.report);
+                    let socket = server_tls::compile(
+                        self.mesh,
+                        self.workload,
+                        self.settings.certificates.as_deref(),
+                        tls,
+                        field,
+                        self.report,
+                    );
                     let filter = self.http(std::slice::from_ref(placed), true)?;
                     chains.push(FilterChain { transport_socket: socket, ..chain(wanted, filter) });
                 }
@@ -164,7 +179,7 @@ impl<'m> Maker<'_, 'm> {
     /// One route table for servers that are told apart by nothing but the authority.
     fn http(&mut self, servers: &[Placed<'m>], secured: bool) -> serde_json::Result<NetworkFilter> {
         let port = servers.first().map_or(0, |placed| placed.server.port.number.get());
-        let mut configs = FilterConfigs { authz: self.authz(), ..FilterConfigs::default() };
+        let mut configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
         let hosts = self.virtual_hosts(servers, secured, port, &mut configs);
         // Without any host every request gets 404, which takes a table that has none.
         configs.header_rules.unknown_authority = Some(header_rules::UnknownAuthorityConfig::default());
@@ -178,8 +193,9 @@ impl<'m> Maker<'_, 'm> {
         })))
     }
 
-    fn authz(&mut self) -> authz::Config {
-        super::authorization_policy::compile(self.mesh, self.workload, self.report)
+    fn check_connections(&mut self, placed: &Placed<'_>) {
+        let field = Field { name: placed.resource, path: &placed.path };
+        authorization_policy::check_connections(&self.authz, field, placed.server.port.number.get(), self.report);
     }
 
     /// Domains with the VirtualServices that route them; those that agree share one virtual host.
@@ -259,7 +275,7 @@ impl<'m> Maker<'_, 'm> {
     }
 
     /// Connections are passed on by the server name that they ask for.
-    fn passthrough(&mut self, placed: &Placed<'m>, chains: &mut Vec<FilterChain>) {
+    fn passthrough(&mut self, placed: &Placed<'m>, chains: &mut Vec<FilterChain>) -> serde_json::Result<()> {
         let name = gateway_name(placed.resource);
         let port = placed.server.port.number.get();
         for service in self.mesh.virtual_services.of_gateway(&name, &self.workload.namespace) {
@@ -276,15 +292,16 @@ impl<'m> Maker<'_, 'm> {
                     let Some(cluster) = self.l4_cluster(&route.route, service, &path, port) else { continue };
                     let wanted = by_server_name(names);
                     if !chains.iter().any(|known| known.filter_chain_match == wanted) {
-                        chains.push(chain(wanted, self.tcp_proxy(cluster)));
+                        chains.push(chain(wanted, self.tcp_proxy(cluster)?));
                     }
                 }
             }
         }
+        Ok(())
     }
 
     /// The first VirtualService with a route for the port says where connections go.
-    fn tcp(&mut self, placed: &Placed<'m>, chains: &mut Vec<FilterChain>) {
+    fn tcp(&mut self, placed: &Placed<'m>, chains: &mut Vec<FilterChain>) -> serde_json::Result<()> {
         let name = gateway_name(placed.resource);
         let port = placed.server.port.number.get();
         let services: Vec<_> = self.mesh.virtual_services.of_gateway(&name, &self.workload.namespace).collect();
@@ -301,14 +318,15 @@ impl<'m> Maker<'_, 'm> {
         let Some((service, index, route)) = found else {
             let reason = "no VirtualService has a tcp route for it: nothing listens there";
             self.report.notice(Field { name: placed.resource, path: &placed.path }, port, reason);
-            return;
+            return Ok(());
         };
         let path = format!("spec.tcp[{index}]");
         if let Some(cluster) = self.l4_cluster(&route.route, service, &path, port)
             && chains.is_empty()
         {
-            chains.push(chain(FilterChainMatch::default(), self.tcp_proxy(cluster)));
+            chains.push(chain(FilterChainMatch::default(), self.tcp_proxy(cluster)?));
         }
+        Ok(())
     }
 
     fn is_for(&self, gateways: &[String], service: &RoutedHosts<'_>, name: &str) -> bool {
@@ -337,8 +355,9 @@ impl<'m> Maker<'_, 'm> {
         Some(Meant::by(&destination.destination, namespace, self.mesh, self.workload, port).cluster_name())
     }
 
-    fn tcp_proxy(&self, cluster: String) -> NetworkFilter {
-        NetworkFilter::TcpProxy(self.settings.tcp_proxy(self.mesh, cluster))
+    fn tcp_proxy(&self, cluster: String) -> serde_json::Result<NetworkFilter> {
+        let plugins = connection_plugins(&self.authz)?;
+        Ok(NetworkFilter::TcpProxy(TcpProxy { plugins, ..self.settings.tcp_proxy(self.mesh, cluster) }))
     }
 }
 

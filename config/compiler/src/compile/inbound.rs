@@ -1,14 +1,15 @@
 //! What a sidecar does with the requests for its workload.
 
-use super::filters::FilterConfigs;
+use super::filters::{FilterConfigs, connection_plugins};
 use super::wasm_plugin::{Mode, UserPlugins};
-use super::{Settings, authorization_policy, sidecar};
+use super::{Settings, authorization_policy, mutual_tls, sidecar};
+use crate::mesh::peer_authentications::{PeerMode, PeerRule};
 use crate::mesh::service::upstream_protocol;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Named, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, Endpoint, FilterChain, FilterChainMatch, HttpConnectionManager, Listener,
-    Locality, NetworkFilter,
+    Locality, NetworkFilter, TcpProxy, TransportProtocol,
 };
 use istio_api::sidecar::{CaptureMode, IngressListener, Sidecar};
 use istio_api::{Protocol, Resource};
@@ -49,21 +50,21 @@ pub(crate) fn compile(
         Some(sidecar) => ingress_ports(sidecar, workload, settings, report),
         None => app_ports(mesh, workload, settings),
     };
-    let maker = Maker { mesh, settings, user, authz: authorization_policy::compile(mesh, workload, report) };
+    let maker = Maker { mesh, workload, settings, user, authz: authorization_policy::compile(mesh, workload, report) };
     let mut inbound = Inbound::default();
     let mut filter_chains = Vec::new();
     for port in &ports {
         inbound.clusters.push(port.cluster());
         maker.check(port, report);
         if let Some(bind) = port.bind {
-            let filter_chains = vec![maker.chain(port, None)?];
+            let filter_chains = maker.chains(port, None, report)?;
             inbound.listeners.push(listener(format!("inbound-{}", port.number), bind, false, filter_chains));
             continue;
         }
-        filter_chains.push(maker.chain(port, Some(port.number))?);
+        filter_chains.extend(maker.chains(port, Some(port.number), report)?);
         // Who is not redirected has called the proxy itself: with one port there is no doubt which is meant.
         if ports.len() == 1 {
-            filter_chains.push(maker.chain(port, None)?);
+            filter_chains.extend(maker.chains(port, None, report)?);
         }
     }
     if !filter_chains.is_empty() {
@@ -184,7 +185,7 @@ impl AppPort<'_> {
     fn cluster(&self) -> Cluster {
         let locality = Locality::default();
         Cluster {
-            endpoints: vec![Endpoint { address: self.app, weight: 1, priority: 0, locality }],
+            endpoints: vec![Endpoint { address: self.app, weight: 1, priority: 0, locality, plaintext: false }],
             protocol: upstream_protocol(self.protocol),
             ..Cluster::named(self.cluster_name())
         }
@@ -198,6 +199,7 @@ impl AppPort<'_> {
 /// What filter chains are made with.
 struct Maker<'c, 'm> {
     mesh: &'c Mesh<'m>,
+    workload: &'c Workload,
     settings: &'c Settings,
     user: &'c UserPlugins<'m>,
     authz: authz::Config,
@@ -205,17 +207,61 @@ struct Maker<'c, 'm> {
 
 impl Maker<'_, '_> {
     fn check(&self, port: &AppPort<'_>, report: &mut Report) {
-        if !port.is_http() && !self.authz.policies.is_empty() {
-            let reason = "policies apply to the workload, and connections without HTTP are not judged yet: \
-                          they would pass unjudged";
+        if !port.is_http() {
             let field = Field { name: port.named, path: &port.path };
-            report.refuse(field, format!("port {}", port.number), reason);
+            authorization_policy::check_connections(&self.authz, field, port.number, report);
         }
     }
 
-    fn chain(&self, port: &AppPort<'_>, destination_port: Option<u16>) -> serde_json::Result<FilterChain> {
-        let network_filter = match port.is_http() {
-            false => NetworkFilter::TcpProxy(self.settings.tcp_proxy(self.mesh, port.cluster_name())),
+    /// The chains of a port, as PeerAuthentication has it: Istio's sidecars tell by the application protocols that a
+    /// client offers whether TLS is the mesh's or the application's own.
+    fn chains(
+        &self,
+        port: &AppPort<'_>,
+        destination_port: Option<u16>,
+        report: &mut Report,
+    ) -> serde_json::Result<Vec<FilterChain>> {
+        let any = FilterChainMatch { destination_port, ..FilterChainMatch::default() };
+        let filter = self.filter(port)?;
+        let chain = |filter_chain_match, transport_socket| FilterChain {
+            filter_chain_match,
+            transport_socket,
+            network_filter: filter.clone(),
+        };
+        let PeerRule { mode, said } =
+            self.mesh.peer_authentications.of(&self.workload.namespace, &self.workload.labels, port.number);
+        let socket =
+            self.settings.certificates.as_deref().map(|folder| mutual_tls::server(&self.mesh.settings, folder));
+        Ok(match (mode, socket) {
+            (PeerMode::Strict, None) => {
+                if let Some((resource, path)) = said {
+                    report.refuse(Field { name: resource, path: &path }, "STRICT", mutual_tls::NO_CERTIFICATE);
+                }
+                Vec::new()
+            }
+            // Without a match of its own, so that whoever comes in plain text is told from whom no chain is for.
+            (PeerMode::Strict, socket) => vec![chain(any, socket)],
+            (PeerMode::Disable, _) | (PeerMode::Permissive, None) => vec![chain(any, None)],
+            (PeerMode::Permissive, socket) => {
+                let of = |protocol| FilterChainMatch { transport_protocol: Some(protocol), ..any.clone() };
+                let secured = of(TransportProtocol::Tls);
+                let marked = FilterChainMatch { application_protocols: mutual_tls::marks(), ..secured.clone() };
+                let mut chains = vec![chain(marked, socket), chain(of(TransportProtocol::RawBuffer), None)];
+                if !port.is_http() {
+                    // The application's own TLS.
+                    chains.push(chain(secured, None));
+                }
+                chains
+            }
+        })
+    }
+
+    fn filter(&self, port: &AppPort<'_>) -> serde_json::Result<NetworkFilter> {
+        Ok(match port.is_http() {
+            false => NetworkFilter::TcpProxy(TcpProxy {
+                plugins: connection_plugins(&self.authz)?,
+                ..self.settings.tcp_proxy(self.mesh, port.cluster_name())
+            }),
             true => {
                 let configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
                 NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
@@ -223,8 +269,6 @@ impl Maker<'_, '_> {
                     ..self.settings.manager(self.mesh, Destination::Cluster(port.cluster_name()))
                 }))
             }
-        };
-        let filter_chain_match = FilterChainMatch { destination_port, ..FilterChainMatch::default() };
-        Ok(FilterChain { filter_chain_match, transport_socket: None, network_filter })
+        })
     }
 }

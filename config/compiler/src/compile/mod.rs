@@ -7,6 +7,7 @@ mod destination_rule;
 mod filters;
 pub(crate) mod gateway;
 mod inbound;
+mod mutual_tls;
 mod origin;
 mod outbound;
 mod server_tls;
@@ -23,6 +24,7 @@ use crate::snapshot::{AccessLog, Destination, HttpConnectionManager, NetworkFilt
 use istio_api::Fault;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use wasm_plugin::UserPlugins;
 
 /// How a proxy is set up beside what the resources say.
@@ -38,6 +40,9 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How many workers; as many as there are CPUs without.
     pub workers: Option<usize>,
+    /// The folder of the workload's certificate: `cert-chain.pem`, `key.pem`, `root-cert.pem`. Without, nothing is
+    /// secured between workloads, and what would have to be is refused.
+    pub certificates: Option<PathBuf>,
     /// Where requests are logged; without, where MeshConfig says.
     pub access_log: Option<AccessLog>,
 }
@@ -70,6 +75,7 @@ impl Default for Settings {
             app: Ipv4Addr::LOCALHOST.into(),
             admin: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 15000)),
             workers: None,
+            certificates: None,
             access_log: None,
         }
     }
@@ -115,7 +121,6 @@ impl Mesh<'_> {
     pub fn sidecar(&self, workload: &Workload, settings: &Settings) -> Result<Compiled, CompileError> {
         self.compile(workload, settings, |user, origins, report| {
             let mut snapshot = Snapshot::default();
-            authentication::check(self, workload, report);
             if let Some(address) = settings.inbound {
                 let inbound = inbound::compile(self, workload, settings, address, user, report)?;
                 snapshot.listeners.extend(inbound.listeners);
@@ -154,6 +159,7 @@ impl Mesh<'_> {
         make: impl FnOnce(&UserPlugins<'_>, &mut Origins, &mut Report) -> serde_json::Result<Snapshot>,
     ) -> Result<Compiled, CompileError> {
         let (mut report, mut origins) = (Report::default(), Origins::default());
+        authentication::check(self, workload, &mut report);
         let user = wasm_plugin::compile(self, workload, &mut report);
         let made = make(&user, &mut origins, &mut report).map(|mut snapshot| {
             (snapshot.admin, snapshot.workers) = (settings.admin, settings.workers);

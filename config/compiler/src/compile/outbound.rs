@@ -61,7 +61,8 @@ pub(crate) fn compile(
         transport_socket: None,
         network_filter: NetworkFilter::HttpConnectionManager(Box::new(http)),
     });
-    let services = visible.iter().flat_map(|service| clusters(mesh, workload, service, report));
+    let services =
+        visible.iter().flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report));
     let passthrough =
         Cluster { dynamic_forward: true, protocol: UpstreamProtocol::Downstream, ..Cluster::named(PASSTHROUGH) };
     let clusters = services.chain(std::iter::once(passthrough)).collect();

@@ -1,5 +1,6 @@
 //! Istio's `ServerTLSSettings` → the transport socket of a filter chain.
 
+use super::mutual_tls;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion};
@@ -8,12 +9,13 @@ use istio_api::Resource;
 use istio_api::gateway::{ServerTls, ServerTlsMode, TlsProtocol};
 use istio_api::kubernetes::{Hidden, Secret};
 use plugin_config::ListMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The TLS of a server. What cannot be had is refused.
 pub(crate) fn compile(
     mesh: &Mesh<'_>,
     workload: &Workload,
+    certificates: Option<&Path>,
     written: &ServerTls,
     field: Field<'_>,
     report: &mut Report,
@@ -22,8 +24,14 @@ pub(crate) fn compile(
         ServerTlsMode::Simple => (false, false),
         ServerTlsMode::Mutual => (true, true),
         ServerTlsMode::OptionalMutual => (true, false),
-        ServerTlsMode::IstioMutual | ServerTlsMode::AutoPassthrough | ServerTlsMode::Passthrough => {
-            report.refuse(field, written.mode.as_str(), "workload certificates are not available yet");
+        ServerTlsMode::IstioMutual => {
+            if certificates.is_none() {
+                report.refuse(field, written.mode.as_str(), mutual_tls::NO_CERTIFICATE);
+            }
+            return certificates.map(|folder| mutual_tls::server(&mesh.settings, folder));
+        }
+        ServerTlsMode::AutoPassthrough | ServerTlsMode::Passthrough => {
+            report.refuse(field, written.mode.as_str(), "connections are not passed on by the cluster they name yet");
             return None;
         }
     };

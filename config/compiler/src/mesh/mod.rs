@@ -7,6 +7,7 @@ pub(crate) mod endpoints;
 pub(crate) mod instances;
 pub(crate) mod label_index;
 pub(crate) mod names;
+pub(crate) mod peer_authentications;
 pub(crate) mod registry;
 pub(crate) mod service;
 pub(crate) mod settings;
@@ -21,6 +22,7 @@ use instances::Instances;
 use istio_api::kubernetes::Secret;
 use istio_api::scalar::Labels;
 use istio_api::{Gateway, LabelSelector, Metadata, Resource, Resources};
+use peer_authentications::PeerAuthentications;
 use registry::Registry;
 use settings::MeshSettings;
 use virtual_services::VirtualServices;
@@ -34,6 +36,7 @@ pub struct Mesh<'r> {
     pub(crate) registry: Registry,
     pub(crate) virtual_services: VirtualServices<'r>,
     pub(crate) destination_rules: DestinationRules<'r>,
+    pub(crate) peer_authentications: PeerAuthentications<'r>,
 }
 
 impl<'r> Mesh<'r> {
@@ -45,10 +48,16 @@ impl<'r> Mesh<'r> {
             registry: Registry::new(resources, &instances, &settings.domain),
             instances,
             virtual_services: VirtualServices::new(&resources.virtual_services, &settings),
+            peer_authentications: PeerAuthentications::new(&resources.peer_authentications, &settings),
             destination_rules: DestinationRules::new(&resources.destination_rules, &settings),
             resources,
             settings,
         }
+    }
+
+    /// What SPIFFE identities begin with.
+    pub fn trust_domain(&self) -> &str {
+        &self.settings.trust_domain
     }
 
     /// Every workload that a WorkloadEntry describes, in the order of the files, and then every Pod that has an address

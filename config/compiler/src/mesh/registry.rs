@@ -83,8 +83,10 @@ fn endpoint(entry: &WorkloadEntry) -> Option<ServiceEndpoint> {
         labels: entry.labels.clone(),
         locality: locality(entry.locality.as_deref()),
         on_targets: true,
+        is_gateway: false,
         weight: entry.weight.filter(|weight| *weight > 0).unwrap_or(1),
         workload: None,
+        service_account: entry.service_account.as_ref().map(|account| account.as_str().to_owned()),
     })
 }
 
@@ -210,9 +212,11 @@ fn named(name: &str) -> ServiceEndpoint {
         address: name.to_owned(),
         ports: HashMap::new(),
         on_targets: true,
+        is_gateway: false,
         labels: Labels::default(),
         locality: crate::snapshot::Locality::default(),
         weight: 1,
         workload: None,
+        service_account: None,
     }
 }

@@ -76,6 +76,8 @@ pub struct ServiceEndpoint {
     pub ports: HashMap<String, u16>,
     /// Whether it listens on the targets of the ports that it does not name. A Pod does not.
     pub on_targets: bool,
+    /// Whether it is a gateway: it has no sidecar that would take mutual TLS.
+    pub is_gateway: bool,
     /// What subsets look at.
     pub labels: Labels,
     /// Where it is.
@@ -84,6 +86,8 @@ pub struct ServiceEndpoint {
     pub weight: u32,
     /// Namespace and name of the workload.
     pub workload: Option<(String, String)>,
+    /// Whose identity it has, where that is known.
+    pub service_account: Option<String>,
 }
 
 impl Service {

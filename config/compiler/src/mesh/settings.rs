@@ -1,6 +1,6 @@
 //! What holds for the whole mesh.
 
-use istio_api::mesh_config::{ExtensionProvider, MeshConfig, MeshOutboundMode, Normalization};
+use istio_api::mesh_config::{ExtensionProvider, MeshConfig, MeshOutboundMode, Normalization, TlsConfig};
 use istio_api::scalar::{DnsLabel, Millis};
 use istio_api::virtual_service::Retries;
 use istio_api::{Resource, Resources};
@@ -64,6 +64,16 @@ impl<'r> MeshSettings<'r> {
         let path = config.access_log_file.as_deref().filter(|path| !path.is_empty())?;
         let format = config.access_log_format.to_option();
         Some(AccessLog { path: path.into(), format, json_format: None })
+    }
+
+    /// How connections between workloads are secured.
+    pub(crate) fn mesh_tls(&self) -> Option<&'r TlsConfig> {
+        self.config()?.mesh_mtls.as_ref()
+    }
+
+    /// Whether clients secure connections to workloads that can take it, without a rule that says so.
+    pub(crate) fn auto_mtls(&self) -> bool {
+        self.config().and_then(|config| config.enable_auto_mtls).unwrap_or(true)
     }
 
     /// How paths are read.

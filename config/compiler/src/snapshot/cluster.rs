@@ -89,6 +89,9 @@ pub struct Endpoint {
     /// Where it is.
     #[serde(default)]
     pub locality: Locality,
+    /// Whether it is called without the cluster's TLS: it has no sidecar (Envoy's `transport_socket_matches`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plaintext: bool,
 }
 
 fn default_weight() -> u32 {
@@ -137,6 +140,9 @@ pub struct DnsName {
     /// Where they are.
     #[serde(default)]
     pub locality: Locality,
+    /// As an endpoint's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plaintext: bool,
 }
 
 /// Where an endpoint is.

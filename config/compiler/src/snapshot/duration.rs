@@ -2,6 +2,7 @@
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::str::FromStr;
 
 /// A length of time with nanosecond grain, written as seconds: `0.25s`; read with any of `ns`, `us`, `ms`, `s`, `m`,
 /// `h` behind a decimal number.
@@ -53,10 +54,17 @@ fn parse(text: &str) -> Option<std::time::Duration> {
     Some(std::time::Duration::from_nanos(total))
 }
 
+impl FromStr for Duration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text).map(Self).ok_or_else(|| format!("{text:?} is no duration such as 1.5s or 100ms"))
+    }
+}
+
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse(&text).map(Self).ok_or_else(|| D::Error::custom(format!("{text:?} is no duration such as 1.5s or 100ms")))
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -15,12 +15,17 @@ use tokio_rustls::TlsConnector;
 
 const SERVER: &str = "spiffe://prod.example/ns/shop/sa/reviews";
 
-/// Chains for port 80; those marked `tls` end it with a certificate of the authority.
+/// Chains for port 80, of bytes unless they are marked `http`; those marked `tls` end it with a certificate of the
+/// authority.
 fn listener(authority: &Authority, chains: Value) -> ListenerChains {
     let chain = |wanted: &Value| {
         let mut wanted = wanted.clone();
         let tls = wanted.as_object_mut().unwrap().remove("tls").is_some();
-        let made = json!({"filterChainMatch": wanted, "networkFilter": {"tcpProxy": {"cluster": "c"}}});
+        let filter = match wanted.as_object_mut().unwrap().remove("http") {
+            Some(_) => json!({"httpConnectionManager": {"destination": {"cluster": "c"}}}),
+            None => json!({"tcpProxy": {"cluster": "c"}}),
+        };
+        let made = json!({"filterChainMatch": wanted, "networkFilter": filter});
         let mut made: FilterChain = serde_json::from_value(made).unwrap();
         made.transport_socket = tls.then(|| downstream(authority.issue(&[SERVER, "a.example"])));
         made
@@ -114,8 +119,9 @@ async fn the_end_may_come_before_it_is_known() {
 async fn silence() {
     let authority = Authority::new("root");
     let begun = Instant::now();
-    // Perhaps the server speaks first: served, late.
-    let permissive = listener(&authority, permissive());
+    // Served, late: plaintext may come yet.
+    let chains = json!([{"transportProtocol": "tls", "tls": 1}, {"transportProtocol": "rawBuffer", "http": 1}]);
+    let permissive = listener(&authority, chains);
     let (admitted, _near) = after_sending(&permissive, b"", 1).await;
     assert_eq!((admitted.unwrap().chain, begun.elapsed()), (1, TIME_LIMIT));
     for chains in [json!([{"tls": 1}]), json!([{"serverNames": ["a.example"], "tls": 1}])] {
@@ -383,4 +389,25 @@ fn no_bytes_make_it_panic_and_none_are_lost() {
             }
         });
     });
+}
+
+/// PERMISSIVE on a port of bytes: a client that waits for the server to speak is served soon, one that has begun to
+/// speak is listened to for as long as anybody else.
+#[tokio::test(start_paused = true)]
+async fn a_server_may_speak_first() {
+    let authority = Authority::new("root");
+    let chains = json!([{"transportProtocol": "tls", "tls": 1}, {"transportProtocol": "rawBuffer"}]);
+    let chains = listener(&authority, chains);
+    let begun = Instant::now();
+    let (_near, far) = duplex(64);
+    let admitted = admit(&chains, far).await.unwrap();
+    assert_eq!((admitted.chain, begun.elapsed()), (1, SERVER_FIRST));
+    let begun = Instant::now();
+    let (mut near, far) = duplex(64);
+    let slow = async {
+        near.write_all(&[22, 3, 1, 0, 9, 1, 0]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    };
+    let (admitted, ()) = tokio::join!(async { (admit(&chains, far).await, begun.elapsed()) }, slow);
+    assert_eq!((reason(admitted.0), admitted.1), (Rejection::Tls(TlsError::Timeout), TIME_LIMIT));
 }

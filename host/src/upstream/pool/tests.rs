@@ -91,7 +91,7 @@ fn shared(config: snapshot::Cluster) -> Arc<SharedCluster> {
 }
 
 fn pool(cluster: &Arc<SharedCluster>) -> Rc<EndpointPool> {
-    Rc::new(EndpointPool::new(cluster.clone(), &cluster.endpoints[0]))
+    Rc::new(EndpointPool::new(cluster.clone(), 0, &cluster.endpoints[0]))
 }
 
 async fn connected(acquired: Acquired) -> Result<Box<dyn UpstreamPeer>, ConnectFailure> {

@@ -1,0 +1,121 @@
+//! Mutual TLS between workloads: the transport sockets of both sides, with certificates by reference.
+
+use crate::mesh::settings::MeshSettings;
+use crate::mesh::{Service, ServicePort};
+use crate::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamProtocol, UpstreamTls};
+use istio_api::gateway::TlsProtocol;
+use std::path::Path;
+
+/// Of a workload's certificate, as `outrigger ca` and Istio's agent write them.
+const CERT_CHAIN: &str = "cert-chain.pem";
+const KEY: &str = "key.pem";
+const ROOT_CERT: &str = "root-cert.pem";
+
+/// What a client offers by which servers tell mutual TLS from the application's own, as Istio's sidecars do.
+const OFFERED: &str = "istio";
+
+/// What marks mutual TLS of any of Istio's sidecars.
+const MARKS: [&str; 5] = ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
+
+/// The label by which a workload says whether it takes mutual TLS.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
+
+/// Why nothing can be secured.
+pub(crate) const NO_CERTIFICATE: &str = "the workload has no certificate to secure connections with";
+
+/// The application protocols that a client offers of which at least one marks mutual TLS.
+pub(crate) fn marks() -> Vec<String> {
+    MARKS.map(str::to_owned).to_vec()
+}
+
+/// Whom a server accepts: clients with a certificate of the mesh and an identity of its trust domains.
+pub(crate) fn server(settings: &MeshSettings<'_>, folder: &Path) -> DownstreamTls {
+    let tls = settings.mesh_tls();
+    DownstreamTls {
+        certificates: vec![certificate(folder)],
+        trusted_ca: Some(DataSource::File(folder.join(ROOT_CERT))),
+        require_client_certificate: true,
+        alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        min_protocol_version: version(settings),
+        cipher_suites: tls.map(|tls| tls.cipher_suites.clone()).unwrap_or_default(),
+        trust_domains: trust_domains(settings),
+    }
+}
+
+/// How a client calls a service. `identities`: those of its servers; where there are none, whoever the CA vouches for.
+pub(crate) fn client(
+    settings: &MeshSettings<'_>,
+    folder: &Path,
+    sni: String,
+    identities: Vec<String>,
+    port: &ServicePort,
+    protocol: UpstreamProtocol,
+) -> UpstreamTls {
+    let spoken: &[&str] = match protocol {
+        _ if !port.is_http() => &[],
+        UpstreamProtocol::Http1 => &["http/1.1"],
+        UpstreamProtocol::Http2 => &["h2"],
+        UpstreamProtocol::Downstream => &["h2", "http/1.1"],
+    };
+    UpstreamTls {
+        certificate: Some(certificate(folder)),
+        trusted_ca: Some(DataSource::File(folder.join(ROOT_CERT))),
+        sni: Some(sni),
+        danger_skip_name_check: identities.is_empty(),
+        subject_alt_names: identities,
+        alpn: [OFFERED].iter().chain(spoken).map(|protocol| (*protocol).to_owned()).collect(),
+        min_protocol_version: version(settings),
+        ..UpstreamTls::default()
+    }
+}
+
+/// The server name that is asked for: `outbound_.9080_.v1_.reviews.shop.svc.cluster.local`.
+pub(crate) fn server_name(port: u16, subset: &str, hostname: &str) -> String {
+    format!("outbound_.{port}_.{subset}_.{hostname}")
+}
+
+/// The identities of a service's servers, in every trust domain of the mesh.
+pub(crate) fn identities(settings: &MeshSettings<'_>, service: &Service) -> Vec<String> {
+    let accounts = service.endpoints.iter().filter_map(|endpoint| {
+        let account = endpoint.service_account.as_deref()?;
+        let namespace = endpoint.workload.as_ref().map_or(service.namespace.as_str(), |(namespace, _)| namespace);
+        Some((namespace, account))
+    });
+    let domains = trust_domains(settings);
+    let of_account = |(namespace, account): (&str, &str)| {
+        domains.iter().map(|domain| format!("spiffe://{domain}/ns/{namespace}/sa/{account}")).collect::<Vec<_>>()
+    };
+    let mut identities: Vec<_> = accounts.flat_map(of_account).chain(service.subject_alt_names.clone()).collect();
+    identities.sort_unstable();
+    identities.dedup();
+    identities
+}
+
+/// Whether there is a sidecar before an endpoint: it says so, or it is a workload of the mesh, no gateway, and does not say
+/// otherwise. A gateway's servers have the TLS that they say, and no other.
+pub(crate) fn has_sidecar(endpoint: &crate::mesh::ServiceEndpoint) -> bool {
+    match endpoint.labels.get(TLS_MODE) {
+        Some(mode) => mode == "istio",
+        None => endpoint.workload.is_some() && !endpoint.is_gateway,
+    }
+}
+
+fn certificate(folder: &Path) -> TlsCertificate {
+    TlsCertificate {
+        certificate_chain: DataSource::File(folder.join(CERT_CHAIN)),
+        private_key: DataSource::File(folder.join(KEY)),
+    }
+}
+
+fn version(settings: &MeshSettings<'_>) -> TlsVersion {
+    match settings.mesh_tls().map(|tls| tls.min_protocol_version) {
+        Some(TlsProtocol::V1_3) => TlsVersion::Tls13,
+        _ => TlsVersion::Tls12,
+    }
+}
+
+/// The mesh's trust domain and its aliases; `@` stands as `.` in identities.
+fn trust_domains(settings: &MeshSettings<'_>) -> Vec<String> {
+    let all = std::iter::once(&settings.trust_domain).chain(&settings.trust_domain_aliases);
+    all.map(|domain| domain.replace('@', ".")).collect()
+}

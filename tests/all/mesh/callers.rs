@@ -1,0 +1,178 @@
+//! Clients that are no sidecars: in plain text, with any certificate or none, with any bytes.
+
+use outrigger_tests::raw::{Ended, Socket};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A certificate and its key, PEM.
+pub(super) struct Shown {
+    pub(super) chain: String,
+    pub(super) key: String,
+}
+
+/// A client of one address.
+pub(super) struct Caller {
+    address: SocketAddr,
+    offered: Vec<Vec<u8>>,
+}
+
+/// A TLS connection.
+pub(super) struct Secured(StreamOwned<ClientConnection, TcpStream>);
+
+impl Caller {
+    /// One that offers what sidecars offer.
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self { address, offered: vec![b"istio".to_vec(), b"http/1.1".to_vec()] }
+    }
+
+    /// One that offers other application protocols.
+    pub(super) fn offering(self, protocols: &[&str]) -> Self {
+        let offered = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Self { offered, ..self }
+    }
+
+    fn stream(&self) -> Result<TcpStream, String> {
+        TcpStream::connect(self.address).map_err(|error| format!("{}: {error}", self.address))
+    }
+
+    /// In plain text.
+    pub(super) fn plain(&self) -> Result<Socket, String> {
+        Socket::over(self.stream()?)
+    }
+
+    /// What comes back after bytes, and how it ends.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(Vec<u8>, Ended), String> {
+        let mut socket = self.plain()?;
+        socket.send(bytes)?;
+        socket.rest()
+    }
+
+    /// What a client that secures its connection says first.
+    pub(super) fn hello(&self) -> Result<Vec<u8>, String> {
+        let mut hello = Vec::new();
+        self.connection(None)?.write_tls(&mut hello).map_err(|error| error.to_string())?;
+        Ok(hello)
+    }
+
+    /// With TLS, and perhaps a certificate. The server's own is not judged.
+    pub(super) fn secured(&self, shown: Option<&Shown>) -> Result<Secured, String> {
+        let connection = self.connection(shown)?;
+        let stream = self.stream()?;
+        stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(|error| error.to_string())?;
+        let mut secured = Secured(StreamOwned::new(connection, stream));
+        secured.0.flush().map_err(|error| error.to_string())?;
+        Ok(secured)
+    }
+
+    fn connection(&self, shown: Option<&Shown>) -> Result<ClientConnection, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| text(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
+        let mut config = match shown {
+            None => builder.with_no_client_auth(),
+            Some(Shown { chain, key }) => {
+                let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| text(&error))?;
+                builder
+                    .with_client_auth_cert(chain.map_err(|error| text(&error))?, key)
+                    .map_err(|error| text(&error))?
+            }
+        };
+        config.alpn_protocols.clone_from(&self.offered);
+        let name = ServerName::try_from("outbound_.9080_._.reviews.shop.svc.cluster.local");
+        let name = name.map_err(|error| text(&error))?;
+        ClientConnection::new(Arc::new(config), name).map_err(|error| text(&error))
+    }
+
+    /// What a server answers to a request over TLS, head and body.
+    pub(super) fn get(&self, shown: Option<&Shown>) -> Result<String, String> {
+        let mut secured = self.secured(shown)?;
+        secured.say(b"GET / HTTP/1.1\r\nhost: reviews:9080\r\nconnection: close\r\n\r\n")?;
+        secured.rest()
+    }
+}
+
+impl Secured {
+    /// Sends bytes.
+    pub(super) fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.0.write_all(bytes).and_then(|()| self.0.flush()).map_err(|error| error.to_string())
+    }
+
+    /// Reads up to some bytes.
+    pub(super) fn until(&mut self, last: &[u8]) -> Result<Vec<u8>, String> {
+        let (mut bytes, mut next) = (Vec::new(), [0]);
+        while !bytes.ends_with(last) {
+            self.0.read_exact(&mut next).map_err(|error| error.to_string())?;
+            bytes.extend(next);
+        }
+        Ok(bytes)
+    }
+
+    /// All that comes, to the end.
+    pub(super) fn rest(&mut self) -> Result<String, String> {
+        let mut all = Vec::new();
+        match self.0.read_to_end(&mut all) {
+            Ok(_) => Ok(String::from_utf8_lossy(&all).into_owned()),
+            // Some of it, and then the end without TLS's own.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && !all.is_empty() => {
+                Ok(String::from_utf8_lossy(&all).into_owned())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The server's certificate, DER.
+    pub(super) fn server(&self) -> Vec<u8> {
+        let certificates = self.0.conn.peer_certificates().unwrap_or_default();
+        certificates.first().map(|leaf| leaf.to_vec()).unwrap_or_default()
+    }
+}
+
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,135 @@
+//! AuthorizationPolicy on who clients are by their certificates, through every proxy between.
+
+use super::callers::{Caller, Shown};
+use super::identity::{MALLORY, OK, RATINGS, equal, peer_authentication, three, trial};
+use super::{Network, Sidecars};
+use libtest_mimic::Trial;
+use outrigger_tests::raw::{After, Upstream};
+use std::fs;
+use std::net::SocketAddr;
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial("policies::attributes_of_callers", attributes),
+        trial("policies::trust_domains", trust_domains),
+        trial("policies::gateways", gateways),
+    ]
+}
+
+/// A policy for reviews.
+fn policy(action: &str, rule: &str) -> String {
+    format!(
+        "---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: reviews, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: reviews}}}}, action: {action}, rules: [{rule}]}}
+"
+    )
+}
+
+/// Action, rule, and whether ratings and mallory are let in.
+const ROWS: [(&str, &str, [bool; 2]); 15] = [
+    ("ALLOW", "{from: [{source: {principals: [cluster.local/ns/shop/sa/ratings]}}]}", [true, false]),
+    ("ALLOW", "{from: [{source: {principals: ['*/sa/ratings']}}]}", [true, false]),
+    ("ALLOW", "{from: [{source: {notPrincipals: ['*/sa/ratings']}}]}", [false, true]),
+    ("ALLOW", "{from: [{source: {namespaces: [shop]}}]}", [true, true]),
+    ("ALLOW", "{from: [{source: {namespaces: [shops]}}]}", [false, false]),
+    ("ALLOW", "{from: [{source: {serviceAccounts: [ratings]}}]}", [true, false]),
+    ("ALLOW", "{from: [{source: {serviceAccounts: [other/ratings]}}]}", [false, false]),
+    ("ALLOW", "{from: [{source: {ipBlocks: [127.0.0.0/8]}}]}", [true, true]),
+    ("ALLOW", "{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}", [false, false]),
+    ("ALLOW", "{to: [{operation: {ports: ['9080']}}]}", [true, true]),
+    ("ALLOW", "{to: [{operation: {ports: ['9081']}}]}", [false, false]),
+    (
+        "ALLOW",
+        "{when: [{key: connection.sni, values: [outbound_.9080_._.reviews.shop.svc.cluster.local]}]}",
+        [true, true],
+    ),
+    (
+        "ALLOW",
+        "{when: [{key: connection.sni, values: [outbound_.80_._.reviews.shop.svc.cluster.local]}]}",
+        [false, false],
+    ),
+    ("DENY", "{from: [{source: {principals: ['*/mallory']}}]}", [true, false]),
+    ("DENY", "{from: [{source: {notNamespaces: [shop]}}]}", [true, true]),
+];
+
+fn attributes() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let mesh = three(network, &upstream) + &peer_authentication("STRICT");
+    let sidecars = Sidecars::start(network, &mesh)?;
+    for (action, rule, let_in) in ROWS {
+        sidecars.reload(&(mesh.clone() + &policy(action, rule)))?;
+        for (caller, let_in) in [RATINGS, MALLORY].into_iter().zip(let_in) {
+            let status = if let_in { 200 } else { 403 };
+            equal(&format!("{action} {rule} for {caller}"), sidecars.call(caller, "reviews", "")?.status(), status)?;
+        }
+    }
+    Ok(())
+}
+
+/// A principal of `cluster.local` stands for the mesh's own trust domain and its aliases.
+fn trust_domains() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let config = "---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: '{trustDomain: new.example, trustDomainAliases: [cluster.local]}'}
+";
+    // Certificates are of the trust domain that was there before.
+    let mesh = three(network, &upstream) + &peer_authentication("STRICT") + config;
+    let sidecars = Sidecars::start(network, &mesh)?;
+    let by_new = policy("ALLOW", "{from: [{source: {principals: [new.example/ns/shop/sa/ratings]}}]}");
+    sidecars.reload(&(mesh.clone() + &by_new))?;
+    equal("by the new name", sidecars.call(RATINGS, "reviews", "")?.status(), 200)?;
+    equal("another", sidecars.call(MALLORY, "reviews", "")?.status(), 403)?;
+    let alone = mesh.replace(", trustDomainAliases: [cluster.local]", "");
+    sidecars.reload(&alone)?;
+    equal("without the alias", sidecars.call(RATINGS, "reviews", "")?.status(), 503)
+}
+
+/// A gateway has an identity, too; and may ask for one.
+fn gateways() -> Result<(), String> {
+    const GATEWAY: u8 = 4;
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let address = network.address(GATEWAY);
+    let gateway = format!(
+        "---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: gateway, namespace: shop, labels: {{istio: gateway}}}}
+spec: {{address: {address}, serviceAccount: gateway}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: door, namespace: shop}}
+spec:
+  selector: {{istio: gateway}}
+  servers:
+  - {{port: {{number: 8080, name: http, protocol: HTTP}}, bind: {address}, hosts: ['*']}}
+  - {{port: {{number: 8443, name: https, protocol: HTTPS}}, bind: {address}, hosts: ['*'], tls: {{mode: ISTIO_MUTUAL}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: door, namespace: shop}}
+spec: {{hosts: ['*'], gateways: [door], http: [{{route: [{{destination: {{host: reviews}}}}]}}]}}
+"
+    );
+    let allowed = policy("ALLOW", "{from: [{source: {principals: [cluster.local/ns/shop/sa/gateway]}}]}");
+    let mesh = three(network, &upstream) + &peer_authentication("STRICT") + &gateway + &allowed;
+    let sidecars = Sidecars::start(network, &mesh)?;
+    let door = Caller::new(SocketAddr::from((address, 8080)));
+    let (answer, _) = door.bytes(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    equal(&format!("through the gateway, {answer:?}"), answer.starts_with("HTTP/1.1 200"), true)?;
+    equal("not through the gateway", sidecars.call(RATINGS, "reviews", "")?.status(), 403)?;
+    let read = |name: &str| fs::read_to_string(sidecars.certificates("ratings").join(name)).unwrap();
+    let shown = Shown { chain: read("cert-chain.pem"), key: read("key.pem") };
+    let door = Caller::new(SocketAddr::from((address, 8443)));
+    let answer = door.get(Some(&shown))?;
+    equal(&format!("with a certificate, {answer:?}"), answer.starts_with("HTTP/1.1 200"), true)?;
+    equal("without one", door.get(None).is_err(), true)?;
+    Ok(())
+}
