@@ -11,6 +11,7 @@ mod oci;
 mod peer_address;
 mod wasm_plugin;
 
+pub use bootstrap::{Bootstrap, bootstrap};
 pub use module_url::{ModulePrefix, ModulePrefixError};
 pub use oci::{Image, layout};
 pub use wasm_plugin::{

@@ -378,10 +378,22 @@ impl<'s> Writer<'s, '_> {
         for listener in &snapshot.listeners {
             let side = Side::of(listener);
             for chain in &listener.filter_chains {
-                let NetworkFilter::HttpConnectionManager(manager) = &chain.network_filter else { continue };
+                let port = chain.filter_chain_match.destination_port.unwrap_or(listener.address.port());
+                let manager = match &chain.network_filter {
+                    NetworkFilter::HttpConnectionManager(manager) => manager,
+                    NetworkFilter::TcpProxy(proxy) => {
+                        if proxy.plugins.iter().any(|plugin| is_ours(snapshot, plugin)) {
+                            self.remark(format!(
+                                "{} port {port}: AuthorizationPolicies for connections without HTTP are Istio's to \
+                                 enforce: leave them in the Kubernetes cluster",
+                                name_of(workload)
+                            ));
+                        }
+                        continue;
+                    }
+                };
                 let plugins: Vec<_> = manager.plugins.iter().filter(|plugin| is_ours(snapshot, plugin)).collect();
                 self.remark_order(snapshot, &manager.plugins);
-                let port = chain.filter_chain_match.destination_port.unwrap_or(listener.address.port());
                 match by_port.get(&(side, port)) {
                     Some(known) if *known != plugins => {
                         let (workload, api) = (name_of(workload), self.options.api);
@@ -412,11 +424,14 @@ impl<'s> Writer<'s, '_> {
         for (place, plugin) in plugins.iter().enumerate().filter(|(_, plugin)| !is_ours(snapshot, plugin)) {
             let behind = plugins.iter().skip(place);
             if behind.into_iter().any(|other| other.phase == plugin.phase && is_ours(snapshot, other)) {
-                let remark = format!("{}: Istio has it behind ours unless its priority is 0 or more", plugin.name);
-                if !self.remarks.contains(&remark) {
-                    self.remarks.push(remark);
-                }
+                self.remark(format!("{}: Istio has it behind ours unless its priority is 0 or more", plugin.name));
             }
+        }
+    }
+
+    fn remark(&mut self, remark: String) {
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
         }
     }
 

@@ -3,7 +3,7 @@
 //! written, to be looked at: the test fails all the same.
 
 use compiler::snapshot::{Module, NetworkFilter, Plugin, Snapshot};
-use compiler::{Compiled, Mesh, Settings, Workload};
+use compiler::{CompileError, Mesh, Settings, Workload};
 use envoy_configs::{Api, Image, ModulePrefix, SidecarProxy, WasmPluginError, WasmPluginsOptions, wasm_plugins};
 use istio_api::{File, Resources};
 use serde_json::Value;
@@ -24,7 +24,11 @@ fn every_folder_is_written_and_read_back() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(folder.join("istio.yaml")).unwrap();
         let resources = read(&[&text]);
-        let (workload, snapshot) = compile(&resources);
+        let Ok((workload, snapshot)) = try_compile(&resources) else {
+            // What is refused is in the folder, as its snapshot.
+            assert!(fs::read_to_string(folder.join("snapshot.yaml")).unwrap().starts_with("# refused"), "{name}");
+            continue;
+        };
         if workload.labels.is_empty() {
             let refused = write(&resources, &workload, &snapshot, Api::WasmPlugin).unwrap_err();
             assert!(matches!(refused[..], [WasmPluginError::NoLabels { .. }]), "{refused:?}");
@@ -105,15 +109,19 @@ fn read(texts: &[&str]) -> Resources {
 
 /// The proxy of the workload `client`, or of the gateway `gateway`.
 fn compile(resources: &Resources) -> (Workload, Snapshot) {
+    try_compile(resources).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn try_compile(resources: &Resources) -> Result<(Workload, Snapshot), CompileError> {
     let mesh = Mesh::new(resources);
     let workloads = mesh.workloads();
     let named = |name: &str| workloads.iter().find(|workload| workload.name == name);
+    let settings = Settings { certificates: Some("/certificates".into()), ..Settings::default() };
     let (workload, compiled) = match (named("client"), named("gateway")) {
-        (Some(client), _) => (client, mesh.sidecar(client, &Settings::default())),
-        (None, gateway) => (gateway.unwrap(), mesh.gateway(gateway.unwrap(), &Settings::default())),
+        (Some(client), _) => (client, mesh.sidecar(client, &settings)),
+        (None, gateway) => (gateway.unwrap(), mesh.gateway(gateway.unwrap(), &settings)),
     };
-    let Compiled { snapshot, .. } = compiled.unwrap_or_else(|error| panic!("{error}"));
-    (workload.clone(), snapshot)
+    Ok((workload.clone(), compiled?.snapshot))
 }
 
 fn write(
@@ -224,4 +232,46 @@ fn texts_that_look_like_something_else_stay_texts() {
     let (workload, snapshot) = compile(&resources);
     let written = write(&resources, &workload, &snapshot, Api::WasmPlugin).unwrap();
     assert!(compare("texts", &format!("{SHOP}{route}"), &written, &snapshot) > 0);
+}
+
+#[test]
+fn what_kubernetes_or_istio_would_not_take_is_refused() {
+    let resources = read(&[SHOP]);
+    let (workload, snapshot) = compile(&resources);
+    let long = Workload { name: "n".repeat(240), ..workload.clone() };
+    let refused = write(&resources, &long, &snapshot, Api::WasmPlugin).unwrap_err();
+    assert!(matches!(refused[..], [WasmPluginError::LongName { .. }]), "{refused:?}");
+
+    let with = |change: &dyn Fn(&mut Plugin)| {
+        let mut snapshot = snapshot.clone();
+        for chain in snapshot.listeners.iter_mut().flat_map(|listener| &mut listener.filter_chains) {
+            if let NetworkFilter::HttpConnectionManager(manager) = &mut chain.network_filter {
+                manager.plugins.iter_mut().for_each(change);
+            }
+        }
+        write(&resources, &workload, &snapshot, Api::WasmPlugin)
+    };
+    let large = |bytes: usize| with(&|plugin| plugin.configuration = serde_json::json!({"name": "a".repeat(bytes)}));
+    let refused = large(1_600_000).unwrap_err();
+    assert!(matches!(refused[..], [WasmPluginError::Large { .. }]), "{}", refused.len());
+    let written = large(300_000).unwrap();
+    assert!(
+        written.starts_with("# WasmPlugin shop/outrigger-client-outbound-header-rules has 300"),
+        "{}",
+        &written[..90]
+    );
+
+    let mut unknown = snapshot.clone();
+    unknown.modules.insert("other".to_owned(), Module::Embedded("other".to_owned()));
+    let chains = unknown.listeners.iter_mut().flat_map(|listener| &mut listener.filter_chains);
+    for chain in chains {
+        if let NetworkFilter::HttpConnectionManager(manager) = &mut chain.network_filter {
+            manager.plugins.iter_mut().for_each(|plugin| plugin.module = "other".to_owned());
+        }
+    }
+    let refused = write(&resources, &workload, &unknown, Api::WasmPlugin).unwrap_err();
+    assert!(
+        matches!(&refused[..], [WasmPluginError::UnknownModule { module, .. }] if module == "other"),
+        "{refused:?}"
+    );
 }

@@ -3,6 +3,7 @@
 use crate::cli::{BAD_DATA, ExplainArguments, Output};
 use crate::run::{read_file, split, workload};
 use compiler::{DescribedRequest, Explanation, Mesh, Workload};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 /// Explains.
@@ -26,7 +27,9 @@ fn explain(arguments: &ExplainArguments) -> Result<Explanation, String> {
     let resources = istio_api::read(&arguments.files, &options).map_err(|faults| faults.to_string())?;
     let mesh = Mesh::new(&resources);
     let from = from(&mesh, arguments)?;
-    let request = request(arguments, &from)?;
+    // Whoever asks a gateway is not the gateway.
+    let own = from.address.filter(|_| !mesh.is_gateway(&from));
+    let request = request(arguments, own)?;
     mesh.explain(&from, &request).map_err(|error| error.to_string())
 }
 
@@ -44,7 +47,8 @@ fn from(mesh: &Mesh<'_>, arguments: &ExplainArguments) -> Result<Workload, Strin
     }
 }
 
-fn request(arguments: &ExplainArguments, from: &Workload) -> Result<DescribedRequest, String> {
+/// `own`: the address of who asks.
+fn request(arguments: &ExplainArguments, own: Option<IpAddr>) -> Result<DescribedRequest, String> {
     let expected = || format!("{}: expected http://host[:port]/path, https://… or tcp://host:port", arguments.url);
     let url: http::Uri = arguments.url.parse().map_err(|error| format!("{}: {error}", arguments.url))?;
     let authority = url.authority().ok_or_else(expected)?;
@@ -55,11 +59,10 @@ fn request(arguments: &ExplainArguments, from: &Workload) -> Result<DescribedReq
         authority: authority.to_string(),
         target: url.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
         headers: arguments.headers.clone(),
-        // Whoever asks a gateway is not the gateway.
-        source: arguments.source_ip.or(from.address.filter(|_| arguments.gateway.is_none())),
-        peer: None,
+        source: arguments.source_ip.or(own),
         server_name: arguments.sni.clone(),
         claims: arguments.jwt_claims.clone(),
+        ..DescribedRequest::default()
     })
 }
 

@@ -92,7 +92,11 @@ fn chosen(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Vec<(Workload, S
     };
     match workloads.is_empty() {
         true => Err(Faults::one("--all: the files have no workload: no WorkloadEntry, Pod, Deployment or StatefulSet")),
-        false => Ok(workloads.into_iter().map(|workload| (workload, Settings::default())).collect()),
+        // Istio's proxies have certificates.
+        false => {
+            let settings = || Settings { certificates: Some("istio".into()), ..Settings::default() };
+            Ok(workloads.into_iter().map(|workload| (workload, settings())).collect())
+        }
     }
 }
 

@@ -38,6 +38,10 @@ pub struct DescribedRequest {
     pub peer: Option<IpAddr>,
     /// The server name that TLS asks for; the authority's without.
     pub server_name: Option<String>,
+    /// What TLS offers (ALPN), in order.
+    pub application_protocols: Vec<String>,
+    /// The identity in the peer's certificate: `spiffe://cluster.local/ns/shop/sa/cart`; `None` without mutual TLS.
+    pub principal: Option<String>,
     /// Claims of a token that has been verified.
     pub claims: Option<serde_json::Value>,
 }

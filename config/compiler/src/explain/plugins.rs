@@ -26,7 +26,11 @@ pub(super) fn configs(manager: &HttpConnectionManager) -> Result<(FilterConfigs,
     Ok((configs, others))
 }
 
-fn read<C: FromNode>(plugin: &Plugin) -> Result<C, CompileError> {
+/// The configuration of one of our filters, as it reads it.
+///
+/// # Errors
+/// What it says of it.
+pub(super) fn read<C: FromNode>(plugin: &Plugin) -> Result<C, CompileError> {
     from_slice(plugin.configuration.to_string().as_bytes()).map_err(|faults| refused(&faults))
 }
 

@@ -1,9 +1,10 @@
 //! Every policy that is for a workload, what it says, and what they decide together.
 
-use super::{DescribedRequest, Walk, refused};
+use super::{DescribedRequest, Walk, plugins, refused};
 use crate::compile::{CompileError, authorization_policy};
 use crate::mesh::Workload;
-use authz::{Attributes, Decision, Described, Part, Policies, Surroundings, Unavailable};
+use crate::snapshot::TcpProxy;
+use authz::{Attributes, Decision, Described, Part, Peer, PeerCache, Policies, Surroundings, Unavailable};
 use istio_api::{AuthorizationPolicy, Resource};
 use plugin_config::At;
 
@@ -12,8 +13,29 @@ const PEER_ADDRESS: &str = "source.direct_address";
 /// The property by which it learns the claims of a token that was verified.
 const CLAIMS: &str = "outrigger.jwt";
 
+/// What becomes of a request that policies refuse.
+pub(super) const FORBIDDEN: &str = "403, RBAC: access denied";
+/// What becomes of a connection that they refuse.
+const CLOSED: &str = "the connection is closed";
+
 impl Walk<'_, '_> {
-    /// Explains what policies say of a request that came in on `port`. Whether it passes.
+    /// Explains what policies say of a connection without HTTP. Whether it passes.
+    pub(super) fn connection_policies(
+        &mut self,
+        at: &str,
+        workload: &Workload,
+        proxy: &TcpProxy,
+        port: u16,
+        request: &DescribedRequest,
+    ) -> Result<bool, CompileError> {
+        match proxy.plugins.iter().find(|plugin| plugin.module == "authz") {
+            Some(plugin) => self.policies(at, workload, &plugins::read(plugin)?, port, request, CLOSED),
+            None => Ok(true),
+        }
+    }
+
+    /// Explains what policies say of a request that came in on `port`, or of a connection. Whether it passes; `refusal`:
+    /// what becomes of it otherwise.
     pub(super) fn policies(
         &mut self,
         at: &str,
@@ -21,26 +43,27 @@ impl Walk<'_, '_> {
         config: &authz::Config,
         port: u16,
         request: &DescribedRequest,
+        refusal: &str,
     ) -> Result<bool, CompileError> {
         let mut facts = facts(request, port);
         let resources = authorization_policy::selected(self.mesh, workload);
         for (policy, resource) in config.policies.iter().zip(&resources) {
             let alone = authz::Config { policies: vec![policy.clone()], ..config.clone() };
-            let (verdict, path) = verdict(&compile(&alone)?, resource, &mut facts);
+            let (verdict, path) = verdict(&compile(&alone)?, resource, &mut facts, request);
             let place = resource.source.place(&path).to_string();
             self.push_placed(at, resource.resource_name().to_string(), verdict, Some(place));
         }
         let all = compile(config)?;
-        let mut surroundings = surroundings();
+        let mut surroundings = surroundings(request);
         let decision = all.decide(&mut Attributes::new(&mut facts, &mut surroundings));
         let (passes, verdict) = match decision {
             Ok(Decision::Allowed(None)) => {
                 (true, "passes: no ALLOW policy is for the workload, and no DENY policy refuses".to_owned())
             }
             Ok(Decision::Allowed(Some(rule))) => (true, format!("passes: {}", all.id(rule))),
-            Ok(Decision::Denied(Some(rule))) => (false, format!("403, RBAC: access denied: {}", all.id(rule))),
-            Ok(Decision::Denied(None)) => (false, "403, RBAC: access denied: no ALLOW policy allows it".to_owned()),
-            Err(error) => (false, format!("403, RBAC: access denied: {error}")),
+            Ok(Decision::Denied(Some(rule))) => (false, format!("{refusal}: {}", all.id(rule))),
+            Ok(Decision::Denied(None)) => (false, format!("{refusal}: no ALLOW policy allows it")),
+            Err(error) => (false, format!("{refusal}: {error}")),
         };
         self.push(at, "answer", verdict);
         Ok(passes)
@@ -53,13 +76,22 @@ fn compile(config: &authz::Config) -> Result<Policies, CompileError> {
     policies.filter(|_| at.is_good()).ok_or_else(|| refused(&at.into_faults()))
 }
 
-fn surroundings() -> Surroundings {
-    Surroundings { peer_address: vec![PEER_ADDRESS.to_owned()], ..Surroundings::default() }
+fn surroundings(request: &DescribedRequest) -> Surroundings {
+    let mut peers = PeerCache::default();
+    if let Some(principal) = &request.principal {
+        peers.insert(principal.as_bytes(), Peer::new([principal]));
+    }
+    Surroundings { peer_address: vec![PEER_ADDRESS.to_owned()], peers }
 }
 
 /// What the policy says by itself, and which of its fields says so: the rule that matches, or the one that comes closest.
-fn verdict(policies: &Policies, resource: &Resource<AuthorizationPolicy>, facts: &mut Described) -> (String, String) {
-    let mut surroundings = surroundings();
+fn verdict(
+    policies: &Policies,
+    resource: &Resource<AuthorizationPolicy>,
+    facts: &mut Described,
+    request: &DescribedRequest,
+) -> (String, String) {
+    let mut surroundings = surroundings(request);
     let mut attributes = Attributes::new(facts, &mut surroundings);
     let action = resource.spec.action.as_str();
     let said = |policies: &Policies, attributes: &mut Attributes<'_>| -> Result<(String, Option<u32>), Unavailable> {
@@ -99,6 +131,9 @@ fn facts(request: &DescribedRequest, port: u16) -> Described {
     for (name, address) in [("source.address", request.source), (PEER_ADDRESS, peer)] {
         let address = address.map(|address| std::net::SocketAddr::new(address, 0).to_string().into_bytes());
         properties.extend(address.map(|address| (name.to_owned(), address)));
+    }
+    if let Some(principal) = &request.principal {
+        properties.push((PEER.to_owned(), principal.clone().into_bytes()));
     }
     if let Some(claims) = &request.claims {
         properties.push((CLAIMS.to_owned(), claims.to_string().into_bytes()));

@@ -1,6 +1,7 @@
 //! Behind a cluster: the endpoints that it has, and what the proxy of each does.
 
-use super::proxy::unspoken;
+use super::policies::FORBIDDEN;
+use super::proxy::{settings, unspoken};
 use super::{DescribedRequest, Walk, plugins};
 use crate::compile::{CompileError, Settings};
 use crate::mesh::{Service, ServiceDiscovery, Workload};
@@ -49,7 +50,7 @@ impl Walk<'_, '_> {
 
     fn workload(&mut self, workload: &Workload, port: u16, request: &DescribedRequest) -> Result<(), CompileError> {
         let at = format!("server {}/{}", workload.namespace, workload.name);
-        let compiled = self.mesh.sidecar(workload, &Settings { outbound: None, ..Settings::default() })?;
+        let compiled = self.mesh.sidecar(workload, &Settings { outbound: None, ..settings() })?;
         let mut inbound = compiled.snapshot.listeners.iter().filter(|one| one.direction == Direction::Inbound);
         // One that a Sidecar binds to the port itself stands before the one that connections are redirected to.
         let bound = inbound.clone().find(|one| !one.use_original_dst && one.address.port() == port);
@@ -62,22 +63,25 @@ impl Walk<'_, '_> {
             return Ok(());
         };
         let Some(chain) = self.chain(&at, listener, port, request) else { return Ok(()) };
-        let manager = match &chain.network_filter {
-            NetworkFilter::TcpProxy(proxy) => {
-                self.push(&at, "answer", format!("passes as it comes, to {}", proxy.cluster));
-                return Ok(());
-            }
-            NetworkFilter::HttpConnectionManager(manager) => manager,
-        };
         if let Some(reason) = unspoken(chain, request) {
             self.push(&at, "answer", reason);
             return Ok(());
         }
+        self.tls(&at, chain, request);
+        let manager = match &chain.network_filter {
+            NetworkFilter::TcpProxy(proxy) => {
+                if self.connection_policies(&at, workload, proxy, port, request)? {
+                    self.push(&at, "destination", format!("the application, {}, as it comes", proxy.cluster));
+                }
+                return Ok(());
+            }
+            NetworkFilter::HttpConnectionManager(manager) => manager,
+        };
         let (configs, others) = plugins::configs(manager)?;
         for name in others {
             self.push(&at, format!("plugin {name}"), "a user's own: what it does is not known");
         }
-        if self.policies(&at, workload, &configs.authz, port, request)?
+        if self.policies(&at, workload, &configs.authz, port, request, FORBIDDEN)?
             && let Destination::Cluster(cluster) = &manager.destination
         {
             self.push(&at, "destination", format!("the application, {cluster}"));

@@ -116,12 +116,14 @@ impl<'r> EndpointIndex<'r> {
         ports: HashMap<String, u16>,
     ) -> ServiceEndpoint {
         let name = target.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-        let pod = self.instances.pod(name, address).map(|pod| &pod.workload);
+        let instance = self.instances.pod(name, address);
+        let pod = instance.map(|pod| &pod.workload);
         let zone = || Locality { zone: zone.unwrap_or_default().to_owned(), ..Locality::default() };
         ServiceEndpoint {
             address: address.to_owned(),
             ports,
             on_targets: false,
+            is_gateway: instance.is_some_and(|pod| pod.is_gateway),
             labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
             locality: pod
                 .map(|pod| pod.locality.clone())
@@ -163,6 +165,7 @@ fn of_instance(instance: &Instance, ports: &[ServicePort]) -> Option<ServiceEndp
         address: instance.address.clone()?,
         ports: ports.iter().filter_map(number).collect(),
         on_targets: !instance.is_pod,
+        is_gateway: instance.is_gateway,
         labels: workload.labels.clone(),
         locality: workload.locality.clone(),
         weight: instance.weight,

@@ -1,12 +1,13 @@
 //! Instances of workloads, wherever they are described: WorkloadEntries with what their groups give them, Pods, and the
 //! templates of Pods.
 
+use super::label_index::LabelIndex;
 use super::workload::{Workload, locality};
 use crate::snapshot::Locality;
 use istio_api::kubernetes::{Container, ContainerPort, PodSpec, PodTemplate};
 use istio_api::scalar::{DnsLabel, Labels};
 use istio_api::workload_group::WorkloadGroup;
-use istio_api::{Metadata, Pod, Resource, Resources, WorkloadEntry};
+use istio_api::{Gateway, Metadata, Pod, Resource, Resources, WorkloadEntry};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -33,6 +34,8 @@ pub(crate) struct Instance {
     pub(crate) ready: bool,
     /// Whether it has ended, and its address may be another's.
     pub(crate) ended: bool,
+    /// Whether some Gateway selects it: it is a gateway, and has no sidecar.
+    pub(crate) is_gateway: bool,
     /// Whether it is a Pod: then it listens on no port but those that Kubernetes knows.
     pub(crate) is_pod: bool,
 }
@@ -74,6 +77,7 @@ impl Instances {
             }
             instances.add(of_pod(pod));
         }
+        instances.mark_gateways(&resources.gateways);
         let deployments = resources.deployments.iter().map(|one| (&one.metadata, &one.spec.template));
         let stateful_sets = resources.stateful_sets.iter().map(|one| (&one.metadata, &one.spec.template));
         for (metadata, template) in deployments.chain(stateful_sets) {
@@ -86,6 +90,20 @@ impl Instances {
         let name = (instance.workload.namespace.clone(), instance.workload.name.clone());
         self.by_name.entry(name).or_insert(self.all.len());
         self.all.push(instance);
+    }
+
+    fn mark_gateways(&mut self, gateways: &[Resource<Gateway>]) {
+        let mut index = LabelIndex::default();
+        for instance in &self.all {
+            index.add(&instance.workload.namespace, instance.workload.labels.iter());
+        }
+        let selectors = gateways.iter().map(|gateway| &gateway.spec.selector);
+        let places: Vec<usize> = selectors.flat_map(|selector| index.selected("", selector)).collect();
+        for place in places {
+            if let Some(instance) = self.all.get_mut(place) {
+                instance.is_gateway = true;
+            }
+        }
     }
 
     /// Every instance, also those that take no requests.
@@ -145,6 +163,7 @@ fn of_entry(entry: &Resource<WorkloadEntry>, group: Option<&WorkloadGroup>) -> I
         weight: weight.filter(|weight| *weight > 0).unwrap_or(1),
         ready: true,
         ended: false,
+        is_gateway: false,
         is_pod: false,
     }
 }
@@ -160,6 +179,7 @@ fn of_pod(pod: &Resource<Pod>) -> Instance {
         weight: 1,
         ready: spec.is_ready(),
         ended: spec.has_ended(),
+        is_gateway: false,
         is_pod: true,
     }
 }

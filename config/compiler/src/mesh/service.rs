@@ -76,6 +76,8 @@ pub struct ServiceEndpoint {
     pub ports: HashMap<String, u16>,
     /// Whether it listens on the targets of the ports that it does not name. A Pod does not.
     pub on_targets: bool,
+    /// Whether it is a gateway: it has no sidecar that would take mutual TLS.
+    pub is_gateway: bool,
     /// What subsets look at.
     pub labels: Labels,
     /// Where it is.
