@@ -3,8 +3,6 @@
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod bootstrap;
-
-pub use bootstrap::{Bootstrap, bootstrap};
 mod envoy_filter;
 mod module_url;
 mod oci;

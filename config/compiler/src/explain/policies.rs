@@ -10,6 +10,8 @@ use plugin_config::At;
 
 /// The property by which authz learns the direct peer's address from our host.
 const PEER_ADDRESS: &str = "source.direct_address";
+/// The property that tells peers' certificates apart: here it is the identity, which stands for the certificate.
+const PEER: &str = "connection.sha256_peer_certificate_digest";
 /// The property by which it learns the claims of a token that was verified.
 const CLAIMS: &str = "outrigger.jwt";
 
