@@ -31,6 +31,8 @@ pub(crate) enum Verb {
     Explain(Box<ExplainArguments>),
     /// Makes certificates: a root, an intermediate for each Kubernetes cluster, those of workloads.
     Ca(CaArguments),
+    /// Writes the bootstrap of an Envoy that does the same, with the modules that it loads.
+    Envoy(Box<EnvoyArguments>),
     /// Opens a bookshop on the loopback network: services, a sidecar for each, a gateway; says what to try.
     Demo(DemoArguments),
 }
@@ -62,6 +64,39 @@ Examples:
   outrigger run -f mesh/ -n shop --labels app=cart,version=v2  the sidecar of a workload that no file describes
   outrigger run -f mesh/ -n edge --gateway --labels istio=ingressgateway
   outrigger run -f mesh/ --all                                 a sidecar for every WorkloadEntry";
+
+#[derive(Args)]
+#[command(after_help = ENVOY_EXAMPLES)]
+pub(crate) struct EnvoyArguments {
+    /// A snapshot as it is, instead of Istio's resources.
+    #[arg(long, value_name = "FILE", required_unless_present = "files")]
+    pub(crate) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) mesh: MeshArguments,
+    /// Where the modules are put, and loaded from.
+    #[arg(long, value_name = "FOLDER", default_value = "outrigger-modules")]
+    pub(crate) modules: PathBuf,
+    /// Where bootstraps are put, one to a proxy; on standard output without.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) directory: Option<PathBuf>,
+    /// How they are written.
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub(crate) output: DataFormat,
+}
+
+const ENVOY_EXAMPLES: &str = "\
+Examples:
+  outrigger envoy -f mesh/ --workload shop/reviews-v1 > envoy.yaml && envoy -c envoy.yaml
+  outrigger envoy -f mesh/ --all --directory envoys/           a bootstrap for every WorkloadEntry";
+
+/// How data is written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum DataFormat {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
 
 /// Istio's resources, and whom a proxy is for.
 #[derive(Args, Clone)]
@@ -300,7 +335,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 /// Exit status for arguments that are none, as istioctl's.
-const USAGE: u8 = 64;
+pub(crate) const USAGE: u8 = 64;
 
 /// Exit status for bad data, as istioctl's.
 pub(crate) const BAD_DATA: u8 = 65;

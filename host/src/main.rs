@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod demo;
+mod emit;
 mod explain;
 mod issue;
 mod run;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Ca(arguments) => issue::run(&arguments),
+        Verb::Envoy(arguments) => emit::envoy(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

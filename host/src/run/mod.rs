@@ -26,7 +26,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs the proxy until it is told to end.
 pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
-    let source = Source::of(arguments);
+    let source = Source::of(arguments.snapshot.as_deref(), &arguments.mesh);
     let style = match arguments.log_format {
         LogFormat::Text => LogStyle::Text,
         LogFormat::Json => LogStyle::Json,
@@ -122,7 +122,8 @@ fn own(options: &Options) -> Options {
     Options { registry: Registry::default(), ..options.clone() }
 }
 
-fn say(remarks: &[String]) {
+/// Says what is to be known of what was read.
+pub(crate) fn say(remarks: &[String]) {
     remarks.iter().for_each(|remark| eprintln!("{remark}"));
 }
 

@@ -1,6 +1,6 @@
 //! Where what runs is read from: a snapshot, or Istio's resources and the workloads that are meant.
 
-use crate::cli::{MeshArguments, RunArguments};
+use crate::cli::MeshArguments;
 use crate::run::identity::Identities;
 use compiler::snapshot::{AccessLog, Snapshot};
 use compiler::{Compiled, Mesh, Settings, Workload};
@@ -37,10 +37,10 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    pub(crate) fn of(arguments: &RunArguments) -> Self {
-        match &arguments.snapshot {
-            Some(file) => Self::Snapshot(file.clone()),
-            None => Self::Mesh(Box::new(arguments.mesh.clone())),
+    pub(crate) fn of(snapshot: Option<&Path>, mesh: &MeshArguments) -> Self {
+        match snapshot {
+            Some(file) => Self::Snapshot(file.to_owned()),
+            None => Self::Mesh(Box::new(mesh.clone())),
         }
     }
 
@@ -63,13 +63,21 @@ impl Source {
     /// What is wrong with a CA that is named.
     pub(crate) fn identities(&self, now: SystemTime) -> Result<Identities, Faults> {
         match self {
-            Self::Snapshot(_) => Ok(Identities::none()),
-            Self::Mesh(arguments) => match (&arguments.certs, &arguments.ca) {
-                (Some(folder), _) => Ok(Identities::of_folder(folder.clone(), arguments.all)),
-                (None, Some(ca)) => Identities::embedded(Some(ca), now),
-                (None, None) if arguments.all => Identities::embedded(None, now),
-                (None, None) => Ok(Identities::none()),
+            Self::Mesh(arguments) if arguments.certs.is_none() && (arguments.all || arguments.ca.is_some()) => {
+                Identities::embedded(arguments.ca.as_deref(), now)
+            }
+            _ => Ok(self.kept_identities()),
+        }
+    }
+
+    /// The same, but for those that a CA of this process would issue: they end with it.
+    pub(crate) fn kept_identities(&self) -> Identities {
+        match self {
+            Self::Mesh(arguments) => match &arguments.certs {
+                Some(folder) => Identities::of_folder(folder.clone(), arguments.all),
+                None => Identities::none(),
             },
+            Self::Snapshot(_) => Identities::none(),
         }
     }
 

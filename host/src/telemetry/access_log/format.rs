@@ -8,15 +8,6 @@ use http_match::{FormatPiece, read_format};
 use serde_json::Value;
 use std::fmt;
 
-/// What Istio logs without a format.
-const ISTIO: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
-    %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% \
-    \"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% \
-    %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \
-    \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER% \
-    %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% \
-    %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n";
-
 /// A compiled format.
 pub struct LogFormat(Vec<Part>);
 
@@ -54,7 +45,7 @@ impl LogFormat {
             (Some(_), Some(_)) => compiler.faults.push("accessLog: both format and jsonFormat are given".into()),
             (_, Some(json @ Value::Object(_))) => compiler.json(json, "accessLog.jsonFormat"),
             (_, Some(_)) => compiler.faults.push("accessLog.jsonFormat: expected an object".into()),
-            (format, None) => compiler.text(format.as_deref().unwrap_or(ISTIO)),
+            (format, None) => compiler.text(format.as_deref().unwrap_or(AccessLog::ISTIO_FORMAT)),
         }
         let Compiler { mut parts, faults, .. } = compiler;
         if !faults.is_empty() {

@@ -1,0 +1,50 @@
+//! Access logs.
+
+use super::typed;
+use compiler::snapshot::AccessLog;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The route is the filters' matter: Envoy's own has no name, ours stands in the property that `header-rules` sets.
+const ROUTE: (&str, &str) = ("%ROUTE_NAME%", "%FILTER_STATE(wasm.outrigger.route:PLAIN)%");
+
+pub(super) fn access_logs(written: Option<&AccessLog>) -> Vec<Value> {
+    let Some(log) = written else { return Vec::new() };
+    let mut format = match &log.json_format {
+        Some(json) => json!({"json_format": renamed(json)}),
+        None => {
+            let text = log.format.as_deref().unwrap_or(AccessLog::ISTIO_FORMAT).replace(ROUTE.0, ROUTE.1);
+            json!({"text_format_source": {"inline_string": text}})
+        }
+    };
+    if let (Some(object), true) = (format.as_object_mut(), log.json_format.is_none()) {
+        object.insert("omit_empty_values".to_owned(), Value::from(false));
+    }
+    let sink = |name: &str, path: Option<&Path>| {
+        let mut logger = json!({"log_format": format});
+        if let (Some(object), Some(path)) = (logger.as_object_mut(), path) {
+            object.insert("path".to_owned(), json!(path));
+        }
+        logger_of(name, logger)
+    };
+    vec![match log.path.to_str() {
+        Some("/dev/stdout") => sink("stream.v3.StdoutAccessLog", None),
+        Some("/dev/stderr") => sink("stream.v3.StderrAccessLog", None),
+        _ => sink("file.v3.FileAccessLog", Some(&log.path)),
+    }]
+}
+
+fn logger_of(message: &str, logger: Value) -> Value {
+    let message = format!("envoy.extensions.access_loggers.{message}");
+    json!({"name": "access_log", "typed_config": typed(&message, logger)})
+}
+
+/// The same object with the filters' route for Envoy's.
+fn renamed(json: &Value) -> Value {
+    match json {
+        Value::String(text) => Value::from(text.replace(ROUTE.0, ROUTE.1)),
+        Value::Array(all) => all.iter().map(renamed).collect(),
+        Value::Object(all) => all.iter().map(|(name, value)| (name.clone(), renamed(value))).collect(),
+        other => other.clone(),
+    }
+}

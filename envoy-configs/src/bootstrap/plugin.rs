@@ -1,0 +1,105 @@
+//! Plugins: Wasm filters of a chain.
+
+use super::{Writer, typed};
+use compiler::snapshot::{FailStrategy, Module, Plugin, PluginLimits};
+use serde_json::{Map, Value, json};
+
+/// Where the direct peer's address is put for `authz`: no property of Envoy's own gives it to a filter.
+pub(super) const PEER_ADDRESS: &str = "outrigger.peer_address";
+
+impl Writer<'_> {
+    pub(super) fn http_plugin(&mut self, plugin: &Plugin) -> Value {
+        let message = "envoy.extensions.filters.http.wasm.v3.Wasm";
+        json!({"name": plugin.name, "typed_config": typed(message, json!({"config": self.plugin(plugin)}))})
+    }
+
+    pub(super) fn network_plugin(&mut self, plugin: &Plugin) -> Value {
+        let message = "envoy.extensions.filters.network.wasm.v3.Wasm";
+        json!({"name": plugin.name, "typed_config": typed(message, json!({"config": self.plugin(plugin)}))})
+    }
+
+    fn plugin(&mut self, plugin: &Plugin) -> Value {
+        let file = self.module(plugin);
+        // A VM is shared by those that agree in its id and its module; without an id nobody else is meant.
+        let vm_id = if plugin.vm_id.is_empty() { &plugin.name } else { &plugin.vm_id };
+        let mut vm = json!({
+            "vm_id": vm_id,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": file}},
+        });
+        if let Some(vm) = vm.as_object_mut() {
+            if !plugin.vm_configuration.is_empty() {
+                vm.insert("configuration".to_owned(), text(&plugin.vm_configuration));
+            }
+            if !plugin.environment.is_empty() {
+                let pairs: Map<String, Value> =
+                    plugin.environment.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+                vm.insert("environment_variables".to_owned(), json!({"key_values": pairs}));
+            }
+        }
+        let mut written = json!({
+            "name": plugin.name,
+            "root_id": plugin.root_id,
+            "vm_config": vm,
+            "failure_policy": match plugin.fail_strategy {
+                FailStrategy::FailOpen => "FAIL_OPEN",
+                // FAIL_CLOSED would leave the plugin dead for ever after one trap.
+                FailStrategy::FailReload | FailStrategy::FailClose => "FAIL_RELOAD",
+            },
+        });
+        if let Some(object) = written.as_object_mut() {
+            let configuration = self.configuration(plugin);
+            if !configuration.is_empty() {
+                object.insert("configuration".to_owned(), text(&configuration));
+            }
+            if !plugin.allowed_capabilities.is_empty() {
+                let allowed: Map<String, Value> =
+                    plugin.allowed_capabilities.iter().map(|name| (name.clone(), json!({}))).collect();
+                let restriction = json!({"allowed_capabilities": allowed});
+                object.insert("capability_restriction_config".to_owned(), restriction);
+            }
+            if plugin.allow_on_headers_stop_iteration {
+                object.insert("allow_on_headers_stop_iteration".to_owned(), json!(true));
+            }
+        }
+        self.bounds(plugin);
+        written
+    }
+
+    /// A string as it is, anything else as JSON; `authz` is told whose properties it reads.
+    fn configuration(&self, plugin: &Plugin) -> String {
+        match &plugin.configuration {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            Value::Object(fields) if self.is_authz(plugin) => {
+                let mut fields = fields.clone();
+                fields.remove("hostProperties");
+                fields.insert("peerAddressProperty".to_owned(), json!(["filter_state", PEER_ADDRESS]));
+                format!("{:#}", Value::Object(fields))
+            }
+            // With line breaks: somebody may want to read it.
+            other => format!("{other:#}"),
+        }
+    }
+
+    /// Whether a plugin is our own filter of that name.
+    pub(super) fn is_authz(&self, plugin: &Plugin) -> bool {
+        self.snapshot.modules.get(&plugin.module) == Some(&Module::Embedded("authz".to_owned()))
+    }
+
+    fn bounds(&mut self, plugin: &Plugin) {
+        let name = &plugin.name;
+        if plugin.vm_per_request {
+            self.notice(format!("plugin {name}: Envoy gives no stream a VM of its own"));
+        }
+        let PluginLimits { memory, callback, pause, body } = &plugin.limits;
+        if memory.is_some() || callback.is_some() || pause.is_some() || body.is_some() {
+            self.notice(format!("plugin {name}: Envoy bounds neither the memory nor the time of a plugin"));
+        }
+    }
+}
+
+/// Text in an `Any`, which reaches a plugin as it is.
+fn text(value: &str) -> Value {
+    typed("google.protobuf.StringValue", json!({"value": value}))
+}

@@ -1,0 +1,111 @@
+//! TLS on filter chains and clusters.
+
+use super::typed;
+use compiler::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamProtocol, UpstreamTls};
+use serde_json::{Map, Value, json};
+
+pub(super) fn downstream(socket: &DownstreamTls) -> Value {
+    let mut common = Map::new();
+    let certificates: Vec<Value> = socket.certificates.iter().map(certificate).collect();
+    common.insert("tls_certificates".to_owned(), Value::Array(certificates));
+    common.insert("alpn_protocols".to_owned(), json!(socket.alpn));
+    common.insert("tls_params".to_owned(), parameters(socket.min_protocol_version, &socket.cipher_suites));
+    if let Some(authority) = &socket.trusted_ca {
+        let mut context = json!({"trusted_ca": source(authority)});
+        let domains = socket.trust_domains.iter();
+        let names = domains.map(|domain| subject("URI", &json!({"prefix": format!("spiffe://{domain}/")})));
+        let names: Vec<Value> = names.collect();
+        if let (Some(context), false) = (context.as_object_mut(), names.is_empty()) {
+            context.insert("match_typed_subject_alt_names".to_owned(), Value::Array(names));
+        }
+        common.insert("validation_context".to_owned(), context);
+    }
+    let context = json!({
+        "common_tls_context": common,
+        "require_client_certificate": socket.require_client_certificate,
+    });
+    transport_socket("DownstreamTlsContext", context)
+}
+
+pub(super) fn upstream(socket: &UpstreamTls, protocol: UpstreamProtocol) -> Value {
+    let mut common = Map::new();
+    let certificates: Vec<Value> = socket.certificate.iter().map(certificate).collect();
+    common.insert("tls_certificates".to_owned(), Value::Array(certificates));
+    common.insert("tls_params".to_owned(), parameters(socket.min_protocol_version, &[]));
+    if !socket.alpn.is_empty() {
+        // Envoy offers what the protocol needs by itself, but for a list that says otherwise.
+        let needed: &[&str] = match protocol {
+            UpstreamProtocol::Http1 => &["http/1.1"],
+            UpstreamProtocol::Http2 => &["h2"],
+            UpstreamProtocol::Downstream => &["h2", "http/1.1"],
+        };
+        let given = socket.alpn.iter().map(String::as_str);
+        let needed = needed.iter().copied().filter(|needed| !socket.alpn.iter().any(|given| given == needed));
+        let all: Vec<&str> = given.chain(needed).collect();
+        common.insert("alpn_protocols".to_owned(), json!(all));
+    }
+    if !socket.danger_skip_verify {
+        common.insert("validation_context".to_owned(), validation(socket));
+    }
+    let mut context = json!({"common_tls_context": common});
+    if let (Some(context), Some(name)) = (context.as_object_mut(), &socket.sni) {
+        context.insert("sni".to_owned(), json!(name));
+    }
+    transport_socket("UpstreamTlsContext", context)
+}
+
+/// Whom a cluster trusts: a certificate of this authority, or of those that the system trusts, for one of these names.
+fn validation(socket: &UpstreamTls) -> Value {
+    let mut context = match &socket.trusted_ca {
+        Some(authority) => json!({"trusted_ca": source(authority)}),
+        None => json!({"system_root_certs": {}}),
+    };
+    let exact = |name: &String| match name.contains("://") {
+        true => subject("URI", &json!({"exact": name})),
+        false => subject("DNS", &json!({"exact": name})),
+    };
+    let names: Vec<Value> = match (&socket.subject_alt_names, &socket.sni) {
+        (names, _) if !names.is_empty() => names.iter().map(exact).collect(),
+        (_, Some(name)) if !socket.danger_skip_name_check => vec![exact(name)],
+        _ => Vec::new(),
+    };
+    if let (Some(context), false) = (context.as_object_mut(), names.is_empty()) {
+        context.insert("match_typed_subject_alt_names".to_owned(), Value::Array(names));
+    }
+    context
+}
+
+fn subject(kind: &str, matcher: &Value) -> Value {
+    json!({"san_type": kind, "matcher": matcher})
+}
+
+fn certificate(certificate: &TlsCertificate) -> Value {
+    json!({
+        "certificate_chain": source(&certificate.certificate_chain),
+        "private_key": source(&certificate.private_key),
+    })
+}
+
+fn source(data: &DataSource) -> Value {
+    match data {
+        DataSource::Inline(text) => json!({"inline_string": text}),
+        DataSource::File(path) => json!({"filename": path}),
+    }
+}
+
+fn parameters(least: TlsVersion, cipher_suites: &[String]) -> Value {
+    let least = match least {
+        TlsVersion::Tls12 => "TLSv1_2",
+        TlsVersion::Tls13 => "TLSv1_3",
+    };
+    let mut parameters = json!({"tls_minimum_protocol_version": least, "tls_maximum_protocol_version": "TLSv1_3"});
+    if let (Some(object), false) = (parameters.as_object_mut(), cipher_suites.is_empty()) {
+        object.insert("cipher_suites".to_owned(), json!(cipher_suites));
+    }
+    parameters
+}
+
+fn transport_socket(message: &str, context: Value) -> Value {
+    let message = format!("envoy.extensions.transport_sockets.tls.v3.{message}");
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": typed(&message, context)})
+}

@@ -1,0 +1,89 @@
+//! `outrigger envoy`: what our proxy runs, written for others to run.
+
+use crate::cli::{BAD_DATA, DataFormat, EnvoyArguments, USAGE};
+use crate::run::{Source, say};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// Writes the bootstrap of an Envoy for each proxy, and the modules that they load.
+pub(crate) fn envoy(arguments: &EnvoyArguments) -> ExitCode {
+    let source = Source::of(arguments.snapshot.as_deref(), &arguments.mesh);
+    if arguments.mesh.ca.is_some() {
+        eprintln!("outrigger: --ca: nothing is issued here: make certificates with outrigger ca, and give --certs");
+        return ExitCode::from(USAGE);
+    }
+    // A CA of this process would end with it, and its certificates.
+    let mut identities = source.kept_identities();
+    let loaded = match source.load(&mut identities, SystemTime::now()) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            return ExitCode::from(BAD_DATA);
+        }
+    };
+    say(&loaded.remarks);
+    if arguments.mesh.all && arguments.directory.is_none() {
+        eprintln!("outrigger: --all makes several bootstraps: say with --directory where they are put");
+        return ExitCode::from(USAGE);
+    }
+    let written = std::path::absolute(&arguments.modules).and_then(|folder| {
+        let mut modules = BTreeSet::new();
+        for (name, snapshot) in &loaded.proxies {
+            let made = envoy_configs::bootstrap(snapshot, &folder);
+            made.notices.iter().for_each(|notice| eprintln!("notice: {notice}"));
+            put(name, &text(&made, arguments.output)?, arguments)?;
+            modules.extend(made.modules);
+        }
+        write_modules(&folder, &modules)
+    });
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outrigger: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn text(value: &impl Serialize, format: DataFormat) -> io::Result<String> {
+    match format {
+        DataFormat::Json => serde_json::to_string_pretty(value).map(|json| json + "\n").map_err(io::Error::other),
+        DataFormat::Yaml => serde_saphyr::to_string(value).map_err(io::Error::other),
+    }
+}
+
+/// To the file of a proxy, or to standard output.
+fn put(name: &str, text: &str, arguments: &EnvoyArguments) -> io::Result<()> {
+    let Some(folder) = &arguments.directory else { return io::stdout().lock().write_all(text.as_bytes()) };
+    let name = if name.is_empty() { "envoy".to_owned() } else { name.replace('/', ".") };
+    let extension = match arguments.output {
+        DataFormat::Yaml => "yaml",
+        DataFormat::Json => "json",
+    };
+    write(&folder.join(format!("{name}.{extension}")), text.as_bytes())
+}
+
+/// Our own filters, where the bootstraps look for them.
+fn write_modules(folder: &Path, names: &BTreeSet<String>) -> io::Result<()> {
+    for name in names {
+        let module = modules::find(name).ok_or_else(|| io::Error::other(format!("{name} is no filter of ours")))?;
+        write(&folder.join(format!("{name}.wasm")), module.bytes)?;
+    }
+    Ok(())
+}
+
+/// A file, with the folder that it is in.
+fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(at)?;
+    }
+    fs::write(file, bytes).map_err(at)?;
+    eprintln!("written: {}", file.display());
+    Ok(())
+}
