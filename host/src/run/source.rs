@@ -128,7 +128,10 @@ fn load_mesh(arguments: &MeshArguments, identities: &mut Identities, now: System
     for (workload, mut settings) in chosen(&mesh, arguments)? {
         let identity = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account);
         match identity.map_err(Faults::one).and_then(|identity| identities.folder(&identity, now)) {
-            Ok(folder) => settings.certificates = folder,
+            Ok(folder) => {
+                note(&mut remarks, folder.iter().filter_map(|folder| another_identity(folder, &mesh, &workload)));
+                settings.certificates = folder;
+            }
             Err(found) => {
                 faults.append(found);
                 continue;
@@ -148,6 +151,14 @@ fn load_mesh(arguments: &MeshArguments, identities: &mut Identities, now: System
         }
     }
     faults.or(Loaded { proxies, remarks })
+}
+
+/// Says so when a workload's certificate is not the workload's: its clients will not have it.
+fn another_identity(folder: &Path, mesh: &Mesh<'_>, workload: &Workload) -> Option<String> {
+    let own = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account).ok()?.to_string();
+    let found = host::ca::identities(folder);
+    (!found.is_empty() && !found.contains(&own))
+        .then(|| format!("warning: {}: the certificate is of {}, not of {own}", folder.display(), found.join(", ")))
 }
 
 /// What was read, and what was not looked at.
