@@ -149,6 +149,12 @@ fn broken_certificates_at_the_start() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(65), "{said}");
     assert!(said.contains("certificateChain (reviews/cert-chain.pem): there is no PEM certificate in it"), "{said}");
+    // Somebody else's is used, and said.
+    let other = REVIEWS.replace("reviews", "ratings");
+    ca(&folder, &["workload", "--ca", "root", "--identity", &other, "--out", "reviews"]);
+    let valid = outrigger(&folder, &arguments).output().unwrap();
+    let said = String::from_utf8(valid.stderr).unwrap();
+    assert!(valid.status.success() && said.contains(&format!("is of {other}, not of {REVIEWS}")), "{said}");
     // Without any, what must be secured cannot be.
     let refused = outrigger(&folder, &arguments[..6]).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();

@@ -23,6 +23,12 @@ impl Writer<'_> {
     }
 
     fn tcp(&mut self, listener: &str, proxy: &TcpProxy) -> Vec<Value> {
+        if proxy.plugins.iter().any(|plugin| self.is_authz(plugin)) {
+            self.notice(format!(
+                "listener {listener}: policies close every connection without HTTP: Envoy accepts connections before their \
+                 handshake, when nobody is known yet"
+            ));
+        }
         let mut filters: Vec<Value> = proxy.plugins.iter().map(|plugin| self.network_plugin(plugin)).collect();
         // Bytes that were redirected go where they were going.
         let name = match self.cluster(&proxy.cluster).filter(|cluster| cluster.dynamic_forward) {

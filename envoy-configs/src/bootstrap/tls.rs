@@ -39,7 +39,9 @@ pub(super) fn upstream(socket: &UpstreamTls, protocol: UpstreamProtocol) -> Valu
             UpstreamProtocol::Http2 => &["h2"],
             UpstreamProtocol::Downstream => &["h2", "http/1.1"],
         };
-        let all: Vec<&str> = socket.alpn.iter().map(String::as_str).chain(needed.iter().copied()).collect();
+        let given = socket.alpn.iter().map(String::as_str);
+        let needed = needed.iter().copied().filter(|needed| !socket.alpn.iter().any(|given| given == needed));
+        let all: Vec<&str> = given.chain(needed).collect();
         common.insert("alpn_protocols".to_owned(), json!(all));
     }
     if !socket.danger_skip_verify {

@@ -3,6 +3,9 @@
 use crate::Faults;
 use crate::ca::Authority;
 use crate::ca::authority::{AuthorityPem, WorkloadCertificate};
+use crate::tls::Leaf;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -69,6 +72,13 @@ impl WorkloadCertificate {
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         write(folder, &[(KEY, &self.key), (CERT_CHAIN, &self.chain), (ROOT_CERT, &self.roots)])
     }
+}
+
+/// The identities that a workload's certificate in a folder has; none where it cannot be read.
+pub fn identities(folder: &Path) -> Vec<String> {
+    let read = fs::read(folder.join(CERT_CHAIN)).ok();
+    let leaf = read.and_then(|chain| CertificateDer::from_pem_slice(&chain).ok());
+    leaf.and_then(|leaf| Leaf::read(&leaf).ok()).map(|leaf| leaf.properties.uri_sans).unwrap_or_default()
 }
 
 /// Whoever reads sees each file as it was or as it is.

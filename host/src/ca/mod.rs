@@ -6,7 +6,7 @@ mod files;
 mod identity;
 
 pub use authority::{Authority, DEFAULT_LIFETIME, MAX_LIFETIME, WorkloadCertificate};
-pub use files::{CERT_CHAIN, KEY, ROOT_CERT};
+pub use files::{CERT_CHAIN, KEY, ROOT_CERT, identities};
 pub use identity::SpiffeId;
 
 #[cfg(test)]

@@ -68,13 +68,21 @@ impl Source {
     /// What is wrong with a CA that is named.
     pub(crate) fn identities(&self, now: SystemTime) -> Result<Identities, Faults> {
         match self {
-            Self::Snapshot(_) => Ok(Identities::none()),
-            Self::Mesh(arguments) => match (&arguments.certs, &arguments.ca) {
-                (Some(folder), _) => Ok(Identities::of_folder(folder.clone(), arguments.all)),
-                (None, Some(ca)) => Identities::embedded(Some(ca), now),
-                (None, None) if arguments.all => Identities::embedded(None, now),
-                (None, None) => Ok(Identities::none()),
+            Self::Mesh(arguments) if arguments.certs.is_none() && (arguments.all || arguments.ca.is_some()) => {
+                Identities::embedded(arguments.ca.as_deref(), now)
+            }
+            _ => Ok(self.kept_identities()),
+        }
+    }
+
+    /// The same, but for those that a CA of this process would issue: they end with it.
+    pub(crate) fn kept_identities(&self) -> Identities {
+        match self {
+            Self::Mesh(arguments) => match &arguments.certs {
+                Some(folder) => Identities::of_folder(folder.clone(), arguments.all),
+                None => Identities::none(),
             },
+            Self::Snapshot(_) => Identities::none(),
         }
     }
 
@@ -162,7 +170,10 @@ pub(crate) fn compile(
     for (workload, mut settings) in chosen {
         let identity = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account);
         match identity.map_err(Faults::one).and_then(|identity| identities.folder(&identity, now)) {
-            Ok(folder) => settings.certificates = folder,
+            Ok(folder) => {
+                note(&mut remarks, folder.iter().filter_map(|folder| another_identity(folder, &mesh, &workload)));
+                settings.certificates = folder;
+            }
             Err(found) => {
                 faults.append(found);
                 continue;
@@ -181,6 +192,14 @@ pub(crate) fn compile(
         }
     }
     faults.or(CompiledMesh { proxies, remarks })
+}
+
+/// Says so when a workload's certificate is not the workload's: its clients will not have it.
+fn another_identity(folder: &Path, mesh: &Mesh<'_>, workload: &Workload) -> Option<String> {
+    let own = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account).ok()?.to_string();
+    let found = host::ca::identities(folder);
+    (!found.is_empty() && !found.contains(&own))
+        .then(|| format!("warning: {}: the certificate is of {}, not of {own}", folder.display(), found.join(", ")))
 }
 
 /// What was read, and what was not looked at.

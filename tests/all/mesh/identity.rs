@@ -33,7 +33,7 @@ pub(super) fn trial(name: &str, run: fn() -> Result<(), String>) -> Trial {
 }
 
 pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-const GET: &str = "GET / HTTP/1.1\r\nhost: reviews:9080\r\n\r\n";
+pub(super) const GET: &str = "GET / HTTP/1.1\r\nhost: reviews:9080\r\n\r\n";
 
 /// Hosts of the workloads on a test's network.
 pub(super) const REVIEWS: u8 = 1;
@@ -52,7 +52,7 @@ spec: {{mtls: {{mode: {mode}}}}}
 }
 
 /// Reviews may be called by ratings alone.
-const RATINGS_ALONE: &str = "---
+pub(super) const RATINGS_ALONE: &str = "---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: reviews, namespace: shop}
@@ -73,7 +73,7 @@ pub(super) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expect
 }
 
 /// What the application is told of its client.
-fn client_certificate(upstream: &Upstream) -> Result<Option<String>, String> {
+pub(super) fn client_certificate(upstream: &Upstream) -> Result<Option<String>, String> {
     upstream.wait_for(1)?;
     let requests = upstream.take();
     Ok(requests.first().and_then(|request| request.header("x-forwarded-client-cert")))

@@ -3,19 +3,22 @@
 
 mod callers;
 mod identity;
+mod interoperation;
 mod policies;
 
 use callers::Caller;
+use compiler::snapshot::Snapshot;
 use compiler::{CompileError, Mesh, Settings, Workload};
 use host::ca::{Authority, DEFAULT_LIFETIME, SpiffeId};
 use host::telemetry::{StatsQuery, prometheus_text};
 use host::{Options, Proxy};
 use libtest_mimic::Trial;
+use outrigger_tests::envoy::Envoy;
 use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::http1::{self, Kind};
 use outrigger_tests::raw::{Message, Socket};
 use outrigger_tests::tools;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -24,7 +27,7 @@ use std::time::{Duration, SystemTime};
 
 /// The tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    identity::trials().into_iter().chain(policies::trials()).collect()
+    [identity::trials(), policies::trials(), interoperation::trials()].into_iter().flatten().collect()
 }
 
 /// Where a sidecar takes its application's requests.
@@ -110,6 +113,11 @@ spec:
 impl Sidecars {
     /// Starts a proxy for every workload of the resources.
     fn start(network: Network, istio: &str) -> Result<Self, String> {
+        Self::start_with(network, istio, None).map(|(sidecars, _)| sidecars)
+    }
+
+    /// The same, but for one workload whose proxy is stock Envoy.
+    fn start_with(network: Network, istio: &str, of_envoy: Option<&str>) -> Result<(Self, Option<Envoy>), String> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let folder = tools::target_directory().join("mesh").join(name);
@@ -117,7 +125,12 @@ impl Sidecars {
         let root = Authority::root("Example", now)?;
         let authority = root.intermediate("Example", "here", now)?;
         let mut sidecars = Self { proxies: BTreeMap::new(), root, authority, folder, network, seen: BTreeMap::new() };
+        let mut envoy = None;
         for (workload, snapshot) in sidecars.compile(istio).map_err(|error| error.to_string())? {
+            if of_envoy == Some(workload.as_str()) {
+                envoy = Some(sidecars.envoy(snapshot)?);
+                continue;
+            }
             let options = Options {
                 module_cache: Some(tools::target_directory().join("modules-compiled")),
                 ..Options::default()
@@ -125,7 +138,20 @@ impl Sidecars {
             let proxy = Proxy::start(snapshot, options).map_err(|faults| format!("{workload}: {faults}"))?;
             sidecars.proxies.insert(workload, proxy);
         }
-        Ok(sidecars)
+        Ok((sidecars, envoy))
+    }
+
+    /// Stock Envoy with what our proxy would run.
+    fn envoy(&self, snapshot: Snapshot) -> Result<Envoy, String> {
+        let folder = self.folder.join("modules");
+        fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        let admin = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let made = envoy_configs::bootstrap(&Snapshot { admin, ..snapshot }, &folder);
+        for name in &made.modules {
+            let module = modules::find(name).ok_or_else(|| format!("no module {name}"))?;
+            fs::write(folder.join(format!("{name}.wasm")), module.bytes).map_err(|error| error.to_string())?;
+        }
+        Envoy::launch(BTreeSet::new(), |_| Ok(made.value))
     }
 
     /// Serves by other resources.
@@ -137,7 +163,7 @@ impl Sidecars {
         Ok(())
     }
 
-    fn compile(&self, istio: &str) -> Result<Vec<(String, compiler::snapshot::Snapshot)>, CompileError> {
+    fn compile(&self, istio: &str) -> Result<Vec<(String, Snapshot)>, CompileError> {
         fs::create_dir_all(&self.folder).unwrap();
         let file = self.folder.join("mesh.yaml");
         fs::write(&file, istio).unwrap();

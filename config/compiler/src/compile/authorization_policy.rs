@@ -113,10 +113,14 @@ fn without_http(rule: &config::Rule) -> config::Rule {
     }
 }
 
+/// Whether a provider is asked about some of what comes in.
+pub(super) fn asks(config: &authz::Config) -> bool {
+    config.policies.iter().any(|policy| policy.action == PolicyAction::Custom && !policy.dry_run.0)
+}
+
 /// Refuses what cannot be enforced on connections that carry no HTTP.
 pub(super) fn check_connections(config: &authz::Config, field: Field<'_>, port: u16, report: &mut Report) {
-    let asks = |policy: &Policy| policy.action == PolicyAction::Custom && !policy.dry_run.0;
-    if config.policies.iter().any(asks) {
+    if asks(config) {
         report.refuse(field, format!("port {port}"), UNASKED);
     }
 }

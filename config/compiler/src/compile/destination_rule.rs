@@ -87,7 +87,7 @@ impl Builder<'_, '_> {
             dns,
             load_balancing: self.load_balancing(),
             protocol: self.protocol(pool),
-            transport_socket: self.tls(pool, report),
+            transport_socket: self.tls(report),
             circuit_breakers: self.circuit_breakers(pool),
             outlier_detection: self.outlier_detection(),
             ..Cluster::named(cluster_name(self.port.number, self.subset_name(), &self.service.hostname))
@@ -303,9 +303,9 @@ impl Builder<'_, '_> {
         })
     }
 
-    fn tls(&self, pool: Option<&ConnectionPool>, report: &mut Report) -> Option<UpstreamTls> {
+    fn tls(&self, report: &mut Report) -> Option<UpstreamTls> {
         let Some(said) = self.policy.tls.as_ref() else {
-            return self.mutual_tls(self.certificates.filter(|_| self.is_auto())?, pool, None);
+            return self.certificates.filter(|_| self.is_auto()).map(|folder| self.mutual_tls(folder, None));
         };
         let field = Field { name: said.rule, path: &said.path };
         match said.value.mode {
@@ -314,7 +314,7 @@ impl Builder<'_, '_> {
                 if self.certificates.is_none() {
                     report.refuse(field, "ISTIO_MUTUAL", mutual_tls::NO_CERTIFICATE);
                 }
-                self.mutual_tls(self.certificates?, pool, Some(said.value))
+                self.certificates.map(|folder| self.mutual_tls(folder, Some(said.value)))
             }
             TlsMode::Simple | TlsMode::Mutual => self.own_tls(said.value, field, report),
         }
@@ -336,23 +336,17 @@ impl Builder<'_, '_> {
             && endpoint.port(self.port).is_some_and(|port| mode(port) != PeerMode::Disable)
     }
 
-    fn mutual_tls(
-        &self,
-        folder: &Path,
-        pool: Option<&ConnectionPool>,
-        written: Option<&ClientTls>,
-    ) -> Option<UpstreamTls> {
+    fn mutual_tls(&self, folder: &Path, written: Option<&ClientTls>) -> UpstreamTls {
         let named = written.and_then(|written| written.sni.to_option());
         let name = || mutual_tls::server_name(self.port.number, self.subset_name(), &self.service.hostname);
         let identities = match written.filter(|written| !written.subject_alt_names.is_empty()) {
             Some(written) => written.subject_alt_names.clone(),
             None => mutual_tls::identities(&self.mesh.settings, self.service),
         };
-        let (sni, protocol) = (named.unwrap_or_else(name), self.protocol(pool));
-        Some(UpstreamTls {
+        UpstreamTls {
             danger_skip_verify: written.is_some_and(|written| written.insecure_skip_verify == Some(true)),
-            ..mutual_tls::client(&self.mesh.settings, folder, sni, identities, self.port, protocol)
-        })
+            ..mutual_tls::client(&self.mesh.settings, folder, named.unwrap_or_else(name), identities)
+        }
     }
 
     fn own_tls(&self, written: &ClientTls, field: Field<'_>, report: &mut Report) -> Option<UpstreamTls> {

@@ -243,9 +243,11 @@ impl Maker<'_, '_> {
                 let secured = of(TransportProtocol::Tls);
                 let marked = FilterChainMatch { application_protocols: mutual_tls::marks(), ..secured.clone() };
                 let mut chains = vec![chain(marked, socket), chain(of(TransportProtocol::RawBuffer), None)];
-                if !port.is_http() {
-                    // The application's own TLS.
-                    chains.push(chain(secured, None));
+                // The application's own TLS, where it may speak any. Providers are not asked about connections.
+                if port.protocol.is_none_or(|protocol| !protocol.is_http()) && !authorization_policy::asks(&self.authz)
+                {
+                    let network_filter = self.bytes(port)?;
+                    chains.push(FilterChain { network_filter, ..chain(secured, None) });
                 }
                 chains
             }
@@ -253,18 +255,20 @@ impl Maker<'_, '_> {
     }
 
     fn filter(&self, port: &AppPort<'_>) -> serde_json::Result<NetworkFilter> {
-        Ok(match port.is_http() {
-            false => NetworkFilter::TcpProxy(TcpProxy {
-                plugins: connection_plugins(&self.authz)?,
-                ..self.settings.tcp_proxy(self.mesh, port.cluster_name())
-            }),
-            true => {
-                let configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
-                NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
-                    plugins: configs.plugins(self.user.of(Mode::Server, Some(port.number)))?,
-                    ..self.settings.manager(self.mesh, Destination::Cluster(port.cluster_name()))
-                }))
-            }
-        })
+        if !port.is_http() {
+            return self.bytes(port);
+        }
+        let configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
+        Ok(NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
+            plugins: configs.plugins(self.user.of(Mode::Server, Some(port.number)))?,
+            ..self.settings.manager(self.mesh, Destination::Cluster(port.cluster_name()))
+        })))
+    }
+
+    fn bytes(&self, port: &AppPort<'_>) -> serde_json::Result<NetworkFilter> {
+        Ok(NetworkFilter::TcpProxy(TcpProxy {
+            plugins: connection_plugins(&self.authz)?,
+            ..self.settings.tcp_proxy(self.mesh, port.cluster_name())
+        }))
     }
 }

@@ -1,8 +1,8 @@
 //! Mutual TLS between workloads: the transport sockets of both sides, with certificates by reference.
 
+use crate::mesh::Service;
 use crate::mesh::settings::MeshSettings;
-use crate::mesh::{Service, ServicePort};
-use crate::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamProtocol, UpstreamTls};
+use crate::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamTls};
 use istio_api::gateway::TlsProtocol;
 use std::path::Path;
 
@@ -43,27 +43,14 @@ pub(crate) fn server(settings: &MeshSettings<'_>, folder: &Path) -> DownstreamTl
 }
 
 /// How a client calls a service. `identities`: those of its servers; where there are none, whoever the CA vouches for.
-pub(crate) fn client(
-    settings: &MeshSettings<'_>,
-    folder: &Path,
-    sni: String,
-    identities: Vec<String>,
-    port: &ServicePort,
-    protocol: UpstreamProtocol,
-) -> UpstreamTls {
-    let spoken: &[&str] = match protocol {
-        _ if !port.is_http() => &[],
-        UpstreamProtocol::Http1 => &["http/1.1"],
-        UpstreamProtocol::Http2 => &["h2"],
-        UpstreamProtocol::Downstream => &["h2", "http/1.1"],
-    };
+pub(crate) fn client(settings: &MeshSettings<'_>, folder: &Path, sni: String, identities: Vec<String>) -> UpstreamTls {
     UpstreamTls {
         certificate: Some(certificate(folder)),
         trusted_ca: Some(DataSource::File(folder.join(ROOT_CERT))),
         sni: Some(sni),
         danger_skip_name_check: identities.is_empty(),
         subject_alt_names: identities,
-        alpn: [OFFERED].iter().chain(spoken).map(|protocol| (*protocol).to_owned()).collect(),
+        alpn: vec![OFFERED.to_owned()],
         min_protocol_version: version(settings),
         ..UpstreamTls::default()
     }
