@@ -9,10 +9,15 @@ pub(crate) const FILTER_STATE: &str = "outrigger.peer_address";
 /// The address, in Envoy's notation.
 pub(crate) const DIRECT_ADDRESS: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%";
 
+/// Whether a plugin is our authz.
+pub(crate) fn is_authz(plugin: &Plugin) -> bool {
+    plugin.module == "authz"
+}
+
 /// The configuration of a plugin of ours, for stock Envoy.
 pub(crate) fn configuration(plugin: &Plugin) -> Value {
     let mut configuration = plugin.configuration.clone();
-    if plugin.module == "authz"
+    if is_authz(plugin)
         && let Value::Object(fields) = &mut configuration
     {
         fields.insert("hostProperties".to_owned(), "ENVOY".into());
@@ -26,7 +31,7 @@ pub(crate) fn configuration(plugin: &Plugin) -> Value {
 /// Whether a plugin asks for the direct peer's address: a policy by `ipBlocks` or `source.ip`, or an authorizer that is
 /// told it. One that asks and is not told refuses the request.
 pub(crate) fn is_asked(plugin: &Plugin) -> bool {
-    plugin.module == "authz" && names_it(&plugin.configuration)
+    is_authz(plugin) && names_it(&plugin.configuration)
 }
 
 fn names_it(value: &Value) -> bool {

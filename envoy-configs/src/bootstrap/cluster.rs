@@ -15,14 +15,6 @@ pub(super) fn original_dst_name(name: &str) -> String {
     format!("{name}-original-dst")
 }
 
-/// Marks endpoints that are called without the cluster's TLS.
-const PLAINTEXT: &str = "plaintext";
-
-fn has_plaintext(cluster: &Cluster) -> bool {
-    let names = cluster.dns.iter().flat_map(|dns| &dns.names);
-    cluster.endpoints.iter().any(|endpoint| endpoint.plaintext) || names.into_iter().any(|name| name.plaintext)
-}
-
 /// How names are looked up; every user of the cache must say the same.
 pub(super) fn dns_cache() -> Value {
     json!({"name": DNS_CACHE, "dns_lookup_family": "ALL"})

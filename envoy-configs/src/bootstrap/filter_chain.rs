@@ -2,6 +2,7 @@
 
 use super::access_log::access_logs;
 use super::{Writer, cluster, tls, typed};
+use crate::peer_address::is_authz;
 use compiler::snapshot::{FilterChain, FilterChainMatch, Listener, NetworkFilter, TcpProxy, TransportProtocol};
 use serde_json::{Map, Value, json};
 
@@ -23,7 +24,7 @@ impl Writer<'_> {
     }
 
     fn tcp(&mut self, listener: &str, proxy: &TcpProxy) -> Vec<Value> {
-        if proxy.plugins.iter().any(|plugin| self.is_authz(plugin)) {
+        if proxy.plugins.iter().any(is_authz) {
             self.notice(format!(
                 "listener {listener}: policies close every connection without HTTP: Envoy accepts connections before their \
                  handshake, when nobody is known yet"

@@ -1,7 +1,7 @@
 //! `outrigger envoy`: what our proxy runs, written for others to run.
 
 use crate::cli::{BAD_DATA, DataFormat, EnvoyArguments, USAGE};
-use crate::run::{Identities, Source, say};
+use crate::run::{Source, say};
 use istio_api::DocumentCache;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -20,11 +20,9 @@ pub(crate) fn envoy(arguments: &EnvoyArguments) -> ExitCode {
         );
         return ExitCode::from(USAGE);
     }
-    let mut identities = match &mesh.certs {
-        Some(folder) => Identities::of_folder(std::path::absolute(folder).unwrap_or(folder.clone()), mesh.all),
-        None => Identities::none(),
-    };
     let source = Source::of(arguments.snapshot.as_deref(), mesh);
+    // Envoy may be started elsewhere, and does not end with this process.
+    let mut identities = source.kept_identities();
     let loaded = match source.load(&mut DocumentCache::default(), &mut identities, SystemTime::now()) {
         Ok(loaded) => loaded,
         Err(faults) => {

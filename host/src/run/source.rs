@@ -79,7 +79,10 @@ impl Source {
     pub(crate) fn kept_identities(&self) -> Identities {
         match self {
             Self::Mesh(arguments) => match &arguments.certs {
-                Some(folder) => Identities::of_folder(folder.clone(), arguments.all),
+                Some(folder) => {
+                    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+                    Identities::of_folder(folder, arguments.all)
+                }
                 None => Identities::none(),
             },
             Self::Snapshot(_) => Identities::none(),
