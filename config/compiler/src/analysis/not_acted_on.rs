@@ -1,8 +1,8 @@
 //! Fields that are read and checked, and that no proxy acts on yet; and whole resources of that kind.
 
 use crate::finding::{Finding, Message};
+use crate::mesh::Mesh;
 use crate::mesh::names::MESH;
-use crate::mesh::{Mesh, ServiceDiscovery};
 use crate::report::{Field, Named, Report};
 use istio_api::gateway::{ServerTls, ServerTlsMode};
 use istio_api::mesh_config::{MeshConfig, MeshProxyConfig};
@@ -110,6 +110,9 @@ const FIELDS: &[Row] = &[
     ("Telemetry", "$", Given, "metrics are Istio's, logs are as MeshConfig says, and nothing is traced"),
     ("ProxyConfig", "$", Given, "proxies are set up by their flags"),
     ("WorkloadGroup", "spec.probe", Given, "workloads are called without being probed"),
+    ("WorkloadGroup", "spec.metadata.annotations", Given, "workloads have the annotations of their own resource"),
+    ("WorkloadGroup", "spec.template.address", Given, "each workload has an address of its own"),
+    ("WorkloadGroup", "spec.template.network", Given, "workloads are called at their own addresses"),
     ("Service", "spec.trafficDistribution", Given, "endpoints are chosen as DestinationRules say"),
     ("Service", "spec.internalTrafficPolicy", Is("Local"), "endpoints of every node are called"),
 ];
@@ -118,7 +121,7 @@ const TARGETS: &str = "references are for waypoints and Kubernetes' Gateway API,
                        by this";
 
 /// Fields of a MeshConfig that are acted on.
-const MESH_CONFIG: [&str; 10] = [
+const MESH_CONFIG: [&str; 12] = [
     "connectTimeout",
     "accessLogFile",
     "accessLogFormat",
@@ -129,6 +132,8 @@ const MESH_CONFIG: [&str; 10] = [
     "extensionProviders",
     "pathNormalization",
     "defaultHttpRetryPolicy",
+    "enableAutoMtls",
+    "meshMTLS",
 ];
 
 /// Fields of a provider that are acted on.
@@ -174,7 +179,6 @@ pub(super) fn say(mesh: &Mesh<'_>, report: &mut Report) {
         mesh_config(written, report);
     }
     connections_of_sidecars(mesh, report);
-    any_address(mesh, report);
     ended_tls(mesh, report);
 }
 
@@ -189,14 +193,6 @@ fn connections_of_sidecars(mesh: &Mesh<'_>, report: &mut Report) {
         if !spec.tcp.is_empty() {
             report.notice(Field { name, path: "spec.tcp" }, "", reason);
         }
-    }
-}
-
-/// Hosts with a wildcard whose endpoints nobody lists: there is no name to look up.
-fn any_address(mesh: &Mesh<'_>, report: &mut Report) {
-    for service in mesh.registry.wildcards().filter(|service| service.discovery == ServiceDiscovery::None) {
-        let reason = "the address that was asked for is not used: requests for what it covers get 503";
-        report.notice(Field { name: service, path: &service.path }, &service.hostname, reason);
     }
 }
 

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 pub(super) fn analyse(mesh: &Mesh<'_>, known: &Known<'_>, report: &mut Report) {
     let workloads = workloads(mesh, known);
     let (gateways, sidecars): (Vec<_>, Vec<_>) = workloads.into_iter().partition(|one| mesh.is_gateway(one));
-    let both = Settings { workers: Some(1), ..Settings::default() };
+    let both = Settings { workers: Some(1), ..Settings::assumed() };
     for gateway in &gateways {
         report.take(mesh.gateway(gateway, &both));
     }

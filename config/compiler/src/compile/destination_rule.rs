@@ -85,6 +85,8 @@ impl Builder<'_, '_> {
         let mut cluster = Cluster {
             endpoints,
             dns,
+            // A wildcard is no name to look up: the one that was asked for is, or the address.
+            dynamic_forward: self.service.discovery == ServiceDiscovery::None && self.service.hostname.starts_with('*'),
             load_balancing: self.load_balancing(),
             protocol: self.protocol(pool),
             transport_socket: self.tls(report),

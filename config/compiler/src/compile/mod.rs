@@ -49,6 +49,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The folder that stands for any: see [`Settings::assumed`].
+    pub(crate) const ASSUMED_CERTIFICATES: &str = "certificates";
+
+    /// For whoever looks at what a proxy would do and runs none: it has a certificate, which nobody reads.
+    pub fn assumed() -> Self {
+        Self { certificates: Some(Self::ASSUMED_CERTIFICATES.into()), ..Self::default() }
+    }
+
     /// A connection manager as the mesh has them.
     fn manager(&self, mesh: &Mesh<'_>, destination: Destination) -> HttpConnectionManager {
         HttpConnectionManager {

@@ -12,14 +12,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Gateways that a request may come through before it is said to go in circles.
 const MOST_HOPS: usize = 4;
-/// Where every workload has its certificate.
-const CERTIFICATES: &str = "certificates";
 
 impl Walk<'_, '_> {
     /// At the sidecar of who asks.
     pub(super) fn client(&mut self, from: &Workload, request: &DescribedRequest) -> Result<(), CompileError> {
         let at = format!("client {}/{}", from.namespace, from.name);
-        let compiled = self.mesh.sidecar(from, &Settings { inbound: None, ..settings() })?;
+        let compiled = self.mesh.sidecar(from, &Settings { inbound: None, ..Settings::assumed() })?;
         let listener = compiled.snapshot.listeners.iter().find(|one| one.direction == Direction::Outbound);
         let (Some(listener), Some(port)) = (listener, request.port()) else {
             self.push(&at, "answer", "no port is named, and tcp has none of its own");
@@ -48,7 +46,7 @@ impl Walk<'_, '_> {
             self.push(&at, "answer", "none: the request goes in circles");
             return Ok(());
         }
-        let compiled = self.mesh.gateway(gateway, &settings())?;
+        let compiled = self.mesh.gateway(gateway, &Settings::assumed())?;
         let listeners = &compiled.snapshot.listeners;
         let found = port.and_then(|port| Some((listeners.iter().find(|one| one.address.port() == port)?, port)));
         match found {
@@ -165,7 +163,7 @@ impl Walk<'_, '_> {
             return DescribedRequest { peer, principal: None, ..request };
         };
         let is_own = |certificate: &TlsCertificate| match &certificate.certificate_chain {
-            DataSource::File(file) => file.starts_with(CERTIFICATES),
+            DataSource::File(file) => file.starts_with(Settings::ASSUMED_CERTIFICATES),
             DataSource::Inline(_) => false,
         };
         let (domain, account) = (self.mesh.trust_domain(), &workload.service_account);
@@ -210,11 +208,6 @@ impl Walk<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// A proxy that has a certificate: nobody reads it here.
-pub(super) fn settings() -> Settings {
-    Settings { certificates: Some(CERTIFICATES.into()), ..Settings::default() }
 }
 
 /// Why a chain cannot serve a connection.

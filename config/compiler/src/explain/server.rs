@@ -1,7 +1,7 @@
 //! Behind a cluster: the endpoints that it has, and what the proxy of each does.
 
 use super::policies::FORBIDDEN;
-use super::proxy::{settings, unspoken};
+use super::proxy::unspoken;
 use super::{DescribedRequest, Walk, plugins};
 use crate::compile::{CompileError, Settings};
 use crate::mesh::{Service, ServiceDiscovery, Workload};
@@ -50,7 +50,7 @@ impl Walk<'_, '_> {
 
     fn workload(&mut self, workload: &Workload, port: u16, request: &DescribedRequest) -> Result<(), CompileError> {
         let at = format!("server {}/{}", workload.namespace, workload.name);
-        let compiled = self.mesh.sidecar(workload, &Settings { outbound: None, ..settings() })?;
+        let compiled = self.mesh.sidecar(workload, &Settings { outbound: None, ..Settings::assumed() })?;
         let mut inbound = compiled.snapshot.listeners.iter().filter(|one| one.direction == Direction::Inbound);
         // One that a Sidecar binds to the port itself stands before the one that connections are redirected to.
         let bound = inbound.clone().find(|one| !one.use_original_dst && one.address.port() == port);

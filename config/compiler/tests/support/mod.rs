@@ -29,7 +29,7 @@ pub(crate) fn read(text: String) -> Result<Resources, String> {
 
 /// Every proxy that the WorkloadEntries describe, or why there is none.
 pub(crate) fn proxies(resources: &Resources) -> BTreeMap<String, String> {
-    let (mesh, settings) = (Mesh::new(resources), Settings::default());
+    let (mesh, settings) = (Mesh::new(resources), Settings::assumed());
     let made = mesh.workloads().into_iter().map(|workload| {
         let made = match mesh.is_gateway(&workload) {
             true => mesh.gateway(&workload, &settings),
