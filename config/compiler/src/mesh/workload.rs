@@ -6,7 +6,7 @@ use istio_api::{Resource, WorkloadEntry};
 use std::net::IpAddr;
 
 /// A workload: what a sidecar stands beside, or a gateway itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Workload {
     /// Where it belongs.
     pub namespace: String,
