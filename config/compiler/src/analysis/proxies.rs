@@ -7,9 +7,10 @@ use crate::compile::Settings;
 use crate::mesh::names::MESH;
 use crate::mesh::{Mesh, Workload};
 use crate::report::Report;
+use crate::snapshot::Locality;
 use istio_api::scalar::Labels;
 use istio_api::{Gateway, LabelSelector, Resource};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 
 pub(super) fn analyse(mesh: &Mesh<'_>, known: &Known<'_>, report: &mut Report) {
@@ -38,35 +39,44 @@ pub(super) fn analyse(mesh: &Mesh<'_>, known: &Known<'_>, report: &mut Report) {
     }
 }
 
-/// The workloads of WorkloadEntries, those that differ in name alone once; and for each selector that takes none of
-/// them one that it would take.
+/// The workloads of WorkloadEntries, those that differ in name and address alone once; and for each selector that takes
+/// none of them one that it would take.
 fn workloads(mesh: &Mesh<'_>, known: &Known<'_>) -> Vec<Workload> {
-    let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
+    let mut distinct = Distinct::default();
     for (workload, entry) in mesh.workloads().into_iter().zip(&mesh.resources.workload_entries) {
-        let ports: Vec<_> = entry.spec.ports.0.iter().map(|(name, port)| (name.clone(), port.get())).collect();
-        let labels: Vec<_> = workload.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        if seen.insert((workload.namespace.clone(), labels, ports)) {
-            all.push(workload);
-        }
+        let ports = entry.spec.ports.0.iter().map(|(name, port)| (name.clone(), port.get())).collect();
+        distinct.add(workload, ports);
     }
-    let mut add = |namespace: &str, labels: &Labels| {
-        let pairs: Vec<_> = labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        if seen.insert((namespace.to_owned(), pairs, Vec::new())) {
-            all.push(described(namespace, labels));
-        }
-    };
     for selector in selectors(mesh.resources) {
         if known.entries(selector.namespace, selector.labels).next().is_none() {
-            add(selector.namespace, selector.labels);
+            distinct.add(described(selector.namespace, selector.labels), Vec::new());
         }
     }
     for gateway in mesh.resources.gateways.iter().filter(|gateway| !gateway.spec.selector.is_empty()) {
         if known.entries("", &gateway.spec.selector).next().is_none() {
-            add(namespace_of(mesh, gateway), &gateway.spec.selector);
+            distinct.add(described(namespace_of(mesh, gateway), &gateway.spec.selector), Vec::new());
         }
     }
-    all
+    distinct.workloads
+}
+
+/// Workloads, of those whose proxies have the same said of them one.
+#[derive(Default)]
+struct Distinct {
+    seen: HashSet<(Workload, Vec<(String, u16)>)>,
+    workloads: Vec<Workload>,
+}
+
+impl Distinct {
+    fn add(&mut self, workload: Workload, ports: Vec<(String, u16)>) {
+        // That there is an address matters, and not which.
+        let address = workload.address.map(|_| Ipv4Addr::LOCALHOST.into());
+        let locality = Locality::default();
+        let alike = Workload { name: String::new(), address, locality, ..workload.clone() };
+        if self.seen.insert((alike, ports)) {
+            self.workloads.push(workload);
+        }
+    }
 }
 
 /// Where a gateway is that no file describes: where a Service for it is, or the Secrets that it needs, or its Gateway.

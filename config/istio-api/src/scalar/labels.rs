@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 /// Labels by key, as Kubernetes takes them: a key of at most 63 characters behind an optional DNS name, and a value of
 /// at most 63.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Labels(BTreeMap<String, String>);
 
 impl Labels {
