@@ -3,5 +3,15 @@
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod bootstrap;
+mod envoy_filter;
+mod module_url;
+mod oci;
+mod peer_address;
+mod wasm_plugin;
 
 pub use bootstrap::{Bootstrap, bootstrap};
+pub use module_url::{ModulePrefix, ModulePrefixError};
+pub use oci::{Image, layout};
+pub use wasm_plugin::{
+    Api, Manifest, Metadata, SidecarProxy, WasmPluginError, WasmPlugins, WasmPluginsOptions, wasm_plugins,
+};

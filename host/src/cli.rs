@@ -1,7 +1,9 @@
 //! Flags. Nothing else reads arguments or the environment.
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use compiler::Level;
+use envoy_configs::ModulePrefix;
 use host::ca::SpiffeId;
 use host::telemetry::LogLevels;
 use istio_api::scalar::DnsLabel;
@@ -25,14 +27,16 @@ pub(crate) enum Verb {
     Run(Box<RunArguments>),
     /// Reads Istio's resources and says everything that is wrong with them, each where it stands.
     ///
-    /// Exits with 0 when there is nothing to say, 79 when there are warnings, 65 when something is refused.
+    /// Exits with 65 when something is refused, 79 when findings reach --failure-threshold, and otherwise with 0.
     Check(CheckArguments),
     /// Says what becomes of one request, and why: routes, faults, destinations, policies, each with its line.
     Explain(Box<ExplainArguments>),
-    /// Makes certificates: a root, an intermediate for each Kubernetes cluster, those of workloads.
-    Ca(CaArguments),
     /// Writes the bootstrap of an Envoy that does the same, with the modules that it loads.
     Envoy(Box<EnvoyArguments>),
+    /// Makes certificates: a root, an intermediate for each Kubernetes cluster, those of workloads.
+    Ca(CaArguments),
+    /// Writes the resources that have Istio's own proxies run the same plugins.
+    Wasmplugin(Box<WasmpluginArguments>),
     /// Opens a bookshop on the loopback network: services, a sidecar for each, a gateway; says what to try.
     Demo(DemoArguments),
 }
@@ -41,7 +45,13 @@ pub(crate) enum Verb {
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct RunArguments {
     /// What to run, by itself: listeners, clusters, modules, plugins, as YAML or JSON.
-    #[arg(long, value_name = "FILE", env = "OUTRIGGER_SNAPSHOT", required_unless_present = "files")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "OUTRIGGER_SNAPSHOT",
+        required_unless_present = "files",
+        conflicts_with = "files"
+    )]
     pub(crate) snapshot: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) mesh: MeshArguments,
@@ -63,7 +73,7 @@ Examples:
   outrigger run -f mesh/ --workload shop/reviews-v1            the sidecar of a WorkloadEntry
   outrigger run -f mesh/ -n shop --labels app=cart,version=v2  the sidecar of a workload that no file describes
   outrigger run -f mesh/ -n edge --gateway --labels istio=ingressgateway
-  outrigger run -f mesh/ --all                                 a sidecar for every WorkloadEntry";
+  outrigger run -f mesh/ --all                                 a sidecar for every WorkloadEntry and Pod";
 
 #[derive(Args)]
 #[command(after_help = ENVOY_EXAMPLES)]
@@ -92,9 +102,9 @@ Examples:
 /// How data is written.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum DataFormat {
-    /// YAML.
+    /// YAML, a document for each resource.
     Yaml,
-    /// JSON.
+    /// JSON, of several resources a List.
     Json,
 }
 
@@ -102,7 +112,7 @@ pub(crate) enum DataFormat {
 #[derive(Args, Clone)]
 pub(crate) struct MeshArguments {
     /// Istio's resources: files, folders, - for standard input. Changes are served when they are saved.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", conflicts_with = "snapshot")]
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
     /// MeshConfig, instead of that of the ConfigMap `istio`.
     #[arg(long, value_name = "FILE", requires = "files")]
@@ -110,11 +120,12 @@ pub(crate) struct MeshArguments {
     /// The namespace of resources that name none, and of the workload.
     #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = crate::check::parse_namespace)]
     pub(crate) namespace: DnsLabel,
-    /// The workload whose sidecar this is: a WorkloadEntry, or a name for what --labels describe.
+    /// The workload whose sidecar this is: a WorkloadEntry, a Pod, a Deployment or a StatefulSet, or a name for what
+    /// --labels describe.
     #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "files")]
     pub(crate) workload: Option<String>,
-    /// A proxy for every WorkloadEntry, each on its workload's own address: a gateway for those that a Gateway selects, a
-    /// sidecar for the others.
+    /// A proxy for every WorkloadEntry and running Pod, each on its own address: a gateway for those that a Gateway
+    /// selects, a sidecar for the others.
     #[arg(long, requires = "files", conflicts_with_all = ["workload", "labels", "gateway", "outbound", "inbound", "admin"])]
     pub(crate) all: bool,
     /// A gateway, for which the Gateways are that select its labels.
@@ -234,6 +245,48 @@ fn lifetime(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Args)]
+#[command(after_help = WASMPLUGIN_EXAMPLES, group(ArgGroup::new("input").required(true).args(["files"])))]
+pub(crate) struct WasmpluginArguments {
+    #[command(flatten)]
+    pub(crate) mesh: MeshArguments,
+    /// Which of Istio's two kinds is written.
+    #[arg(long, value_name = "KIND", default_value = "wasmplugin")]
+    pub(crate) api: ExtensionApi,
+    /// Where Istio's proxies find the modules: oci://registry/path, https://host/path or file:///path.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) url: ModulePrefix,
+    /// Writes the modules there as an OCI layout, one tag for each.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) oci: Option<PathBuf>,
+    /// Writes the modules there as files, to be served under --url.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) modules: Option<PathBuf>,
+    /// How resources are written.
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub(crate) output: DataFormat,
+}
+
+const WASMPLUGIN_EXAMPLES: &str = "\
+Examples:
+  outrigger wasmplugin -f mesh/ --workload shop/cart --url oci://registry.example/outrigger | kubectl apply -f -
+  outrigger wasmplugin -f mesh/ --all --url oci://registry.example/outrigger --oci modules/
+  outrigger wasmplugin -f mesh/ -n edge --gateway --labels istio=ingressgateway --url https://modules.example/outrigger
+
+What users have as WasmPlugin is Istio's already and left out. VirtualServices and AuthorizationPolicies are in the
+plugins; DestinationRules, Gateways, ServiceEntries and Sidecars stay with Istio, which makes the clusters.";
+
+/// Istio's kinds of plugins.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ExtensionApi {
+    /// WasmPlugin, which every Istio has.
+    #[value(name = "wasmplugin")]
+    WasmPlugin,
+    /// TrafficExtension, its newer form.
+    #[value(name = "trafficextension")]
+    TrafficExtension,
+}
+
+#[derive(Args)]
 pub(crate) struct CheckArguments {
     /// A file, a folder (every *.yaml, *.yml and *.json in it and below), or - for standard input; may be repeated.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required_unless_present = "mesh_config")]
@@ -246,38 +299,81 @@ pub(crate) struct CheckArguments {
     pub(crate) mesh_config: Option<PathBuf>,
     /// How findings are written.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(crate) output: Output,
+    pub(crate) output: CheckOutput,
+    /// Findings of a code that are not wanted of some resources, as in "IST0118=Service *.shop"; may be repeated. What is
+    /// refused is said all the same.
+    #[arg(short = 'S', long, value_name = "CODE=KIND NAME.NAMESPACE", value_parser = crate::check::Suppression::parse)]
+    pub(crate) suppress: Vec<crate::check::Suppression>,
+    /// The level from which on findings are failures: Info, Warning or Error.
+    #[arg(long, value_name = "LEVEL", default_value = "Error", value_parser = crate::check::parse_level)]
+    pub(crate) failure_threshold: Level,
+    /// The level from which on findings are said: Info, Warning or Error.
+    #[arg(long, value_name = "LEVEL", default_value = "Info", value_parser = crate::check::parse_level)]
+    pub(crate) output_threshold: Level,
     #[command(flatten)]
     pub(crate) color: ColorArguments,
 }
 
+/// How findings are written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum CheckOutput {
+    /// For people, with the lines they are about.
+    Text,
+    /// A line for each.
+    Table,
+    /// An object.
+    Json,
+    /// An object.
+    Yaml,
+}
+
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  outrigger explain GET http://reviews:9080/api -f mesh/ --from shop/cart -H 'end-user: jason'"
-)]
+#[command(after_help = EXPLAIN_EXAMPLES, group(ArgGroup::new("whose").required(true).args(["from", "gateway"])))]
 pub(crate) struct ExplainArguments {
     /// GET, POST …
     pub(crate) method: String,
-    /// As the application asks for it: http://reviews:9080/path
+    /// As it is asked for: http://reviews:9080/path, https://shop.example/, or tcp://db:5432 for a connection.
     pub(crate) url: String,
     /// A file, a folder (every *.yaml, *.yml and *.json in it and below), or - for standard input; may be repeated.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// Who asks: a WorkloadEntry.
+    /// MeshConfig, instead of that of the ConfigMap `istio`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mesh_config: Option<PathBuf>,
+    /// Who asks: a WorkloadEntry, a Pod, a Deployment or a StatefulSet; or a gateway, which is asked from outside.
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
-    pub(crate) from: String,
+    pub(crate) from: Option<String>,
+    /// Who is asked from outside: the proxy that a Gateway of this name selects.
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pub(crate) gateway: Option<String>,
     /// A header; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
     /// The address that the server sees; that of the asking workload otherwise.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) source_ip: Option<IpAddr>,
-    /// The namespace of resources that name none, and of --from.
+    /// The server name that TLS asks for, where it is not the URL's.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+    /// Claims of a verified token, for policies: '{"iss": "https://issuer.example", "sub": "jason"}'
+    #[arg(long, value_name = "JSON", value_parser = claims)]
+    pub(crate) jwt_claims: Option<serde_json::Value>,
+    /// The namespace of resources that name none, and of --from and --gateway.
     #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = crate::check::parse_namespace)]
     pub(crate) namespace: DnsLabel,
     /// How it is written.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  outrigger explain GET http://reviews:9080/api -f mesh/ --from shop/cart -H 'end-user: jason'
+  outrigger explain GET https://shop.example/ -f mesh/ --gateway edge/public --source-ip 203.0.113.9";
+
+fn claims(text: &str) -> Result<serde_json::Value, String> {
+    let claims: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if claims.is_object() { Ok(claims) } else { Err("expected a JSON object".to_owned()) }
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
@@ -286,10 +382,10 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), value.trim().to_owned()))
 }
 
-/// How findings are written.
+/// How it is written.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Output {
-    /// For people, with the lines they are about.
+    /// For people.
     Text,
     /// An object.
     Json,

@@ -7,6 +7,7 @@ mod emit;
 mod explain;
 mod issue;
 mod run;
+mod wasmplugin;
 
 use clap::Parser;
 use cli::{Arguments, Verb};
@@ -21,8 +22,9 @@ fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
-        Verb::Ca(arguments) => issue::run(&arguments),
         Verb::Envoy(arguments) => emit::envoy(&arguments),
+        Verb::Ca(arguments) => issue::run(&arguments),
+        Verb::Wasmplugin(arguments) => wasmplugin::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
     }
 }

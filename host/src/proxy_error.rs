@@ -14,6 +14,8 @@ pub enum ProxyError {
     NoCluster,
     /// No endpoint, or none that is healthy.
     NoHealthyUpstream,
+    /// The name that a request gives for its destination cannot be looked up.
+    NameUnknown,
     /// A circuit breaker is at its limit.
     Overflow,
     /// No connection could be made.
@@ -94,6 +96,9 @@ impl ProxyError {
             Self::NoRoute => (404, "", "route_not_found", Flags::NO_ROUTE_FOUND),
             Self::NoCluster => (503, "", "cluster_not_found", Flags::NO_CLUSTER_FOUND),
             Self::NoHealthyUpstream => (503, "no healthy upstream", "no_healthy_upstream", Flags::NO_HEALTHY_UPSTREAM),
+            Self::NameUnknown => {
+                (503, "DNS resolution failure", "dns_resolution_failure", Flags::DNS_RESOLUTION_FAILED)
+            }
             Self::Overflow => return reset("overflow", Flags::UPSTREAM_OVERFLOW, retried),
             Self::ConnectFailure => {
                 return reset("remote connection failure", Flags::UPSTREAM_CONNECTION_FAILURE, retried);
@@ -163,6 +168,7 @@ mod tests {
             (ProxyError::NoRoute, 404, 0, "NR", "route_not_found"),
             (ProxyError::NoCluster, 503, 0, "NC", "cluster_not_found"),
             (ProxyError::NoHealthyUpstream, 503, 19, "UH", "no_healthy_upstream"),
+            (ProxyError::NameUnknown, 503, 22, "DF", "dns_resolution_failure"),
             (ProxyError::Overflow, 503, 81, "UO", "upstream_reset_before_response_started{overflow}"),
             (
                 ProxyError::ConnectFailure,

@@ -4,7 +4,9 @@
 mod cases;
 mod data_path;
 mod guests;
+mod istio_proxy;
 mod mesh;
+mod parity;
 mod repository;
 mod robust;
 mod wasm_driver;
@@ -23,7 +25,9 @@ fn main() {
     trials.extend(robust::trials());
     trials.extend(guests::trials());
     trials.extend(data_path::trials());
+    trials.extend(parity::trials());
     trials.extend(mesh::trials());
+    trials.push(Trial::test("istio_proxy::gateway", istio_proxy::gateway));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the proxies: leaving the process would not.
     engines.stop();

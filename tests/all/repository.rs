@@ -159,6 +159,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "http-match",
             "istio-api",
             "mirroring",
+            "native-shim",
             "plugin-config",
             "weighted-shifting",
         ],

@@ -11,6 +11,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,7 +42,15 @@ impl Client {
     /// # Errors
     /// When nobody listens, or TLS fails.
     pub async fn connect(port: u16, tls: Option<&Tls>) -> Result<Self, String> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| error.to_string())?;
+        Self::connect_to(([127, 0, 0, 1], port).into(), tls).await
+    }
+
+    /// Connects to an address.
+    ///
+    /// # Errors
+    /// When nobody listens, or TLS fails.
+    pub async fn connect_to(address: SocketAddr, tls: Option<&Tls>) -> Result<Self, String> {
+        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let Some(tls) = tls else {
             return Self::over(stream).await;

@@ -22,7 +22,7 @@ pub struct Envoy {
 }
 
 /// A running Envoy.
-struct Process {
+pub struct Process {
     child: Child,
     admin: u16,
     log: PathBuf,
@@ -84,9 +84,12 @@ impl Envoy {
 }
 
 impl Process {
-    /// Starts Envoy with a bootstrap, and waits until it is ready. It chooses its ports itself: any that were free
-    /// before could be another's by now.
-    fn start(bootstrap: &str) -> Result<Self, String> {
+    /// Starts Envoy with a bootstrap, and waits until it is ready. Its admin server has port 0: Envoy chooses, as any that
+    /// was free before could be another's by now.
+    ///
+    /// # Errors
+    /// When Envoy is not to be had, or does not start: then with what it logged.
+    pub fn start(bootstrap: &str) -> Result<Self, String> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let directory = tools::target_directory().join("envoy");

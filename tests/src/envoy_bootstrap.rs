@@ -1,6 +1,6 @@
 //! The bootstrap of an Envoy that has a listener for each case.
 
-use crate::case_file::{Located, Plugin};
+use crate::case_file::Located;
 use crate::{certs, optimised};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -112,29 +112,32 @@ fn http_filters(located: &Located) -> Result<Vec<Value>, String> {
         }}));
     }
     for (i, plugin) in located.plugins.iter().enumerate() {
-        filters.push(wasm(plugin, &format!("{}/{i}", located.id))?);
+        filters.push(wasm(&plugin.module, &format!("{}/{i}", located.id), &plugin.configuration.to_string())?);
     }
     filters
         .push(json!({"name": "router", "typed_config": {"@type": format!("{PREFIX}.filters.http.router.v3.Router")}}));
     Ok(filters)
 }
 
-/// A plugin; cases share one VM per module, as plugins of the same module do by default.
-fn wasm(plugin: &Plugin, root_id: &str) -> Result<Value, String> {
-    let module = optimised::path(&plugin.module)?;
+/// A plugin of a module; those of the same module share a VM, as they do by default.
+///
+/// # Errors
+/// When the module is not to be had.
+pub fn wasm(module: &str, root_id: &str, configuration: &str) -> Result<Value, String> {
+    let file = optimised::path(module)?;
     Ok(json!({"name": root_id, "typed_config": {
         "@type": format!("{PREFIX}.filters.http.wasm.v3.Wasm"),
         "config": {
             "name": root_id,
             "root_id": root_id,
             "vm_config": {
-                "vm_id": plugin.module,
+                "vm_id": module,
                 "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": module}},
+                "code": {"local": {"filename": file}},
             },
             "configuration": {
                 "@type": "type.googleapis.com/google.protobuf.StringValue",
-                "value": plugin.configuration.to_string(),
+                "value": configuration,
             },
         },
     }}))

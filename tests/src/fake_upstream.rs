@@ -68,6 +68,8 @@ impl FakeUpstream {
 
 async fn serve(listener: TcpListener, cluster: String, shared: Arc<Mutex<Shared>>) {
     while let Ok((stream, _)) = listener.accept().await {
+        // What is written in two parts would wait for the first to be acknowledged, which takes its time.
+        let _ = stream.set_nodelay(true);
         let (cluster, shared) = (cluster.clone(), shared.clone());
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| answer(request, cluster.clone(), shared.clone()));

@@ -61,11 +61,13 @@ impl Surroundings {
         self.upstream.ports().iter().map(|(name, port)| (name.clone(), (*port, grpc.contains(name)))).collect()
     }
 
-    /// Sends a request to a port: what the client saw. Clusters answer as `answers` says.
+    /// Sends a request to a port: what the client saw, and what had arrived by then. Clusters answer as `answers` says.
     pub fn request(&mut self, port: u16, request: &Request, answers: Answers) -> Observed {
         self.upstream.answer(answers, Answer::default());
         self.marks += 1;
-        self.runtime.block_on(exchange(&mut None, port, None, request, &format!("c{}", self.marks)))
+        let mark = format!("c{}", self.marks);
+        let observed = self.runtime.block_on(exchange(&mut None, port, None, request, &mark));
+        Observed { arrived: self.upstream.take(&mark), ..observed }
     }
 
     /// Everything that is not as a case expects of a proxy that serves it at a port.
@@ -121,6 +123,7 @@ pub fn lines(proxy: &dyn LiveProxy, start: usize, expected: &[String]) -> Vec<St
 /// Waits for something that only real time can bring, for so long at most; nothing is decided by how long it takes.
 pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
     loop {
         if done() {
             return true;
@@ -128,7 +131,8 @@ pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         if Instant::now() > end {
             return false;
         }
-        std::thread::park_timeout(Duration::from_millis(20));
+        std::thread::park_timeout(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 

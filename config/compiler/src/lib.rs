@@ -2,12 +2,16 @@
 //! is written comes in as [`Mesh`], and leaves as a [`snapshot::Snapshot`], immutable, or as every reason why not.
 #![cfg_attr(not(test), deny(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod analysis;
 mod compile;
 mod explain;
+mod finding;
 mod mesh;
 mod report;
 pub mod snapshot;
 
+pub use analysis::Analysis;
 pub use compile::{CompileError, Compiled, Origin, Origins, Settings};
 pub use explain::{DescribedRequest, Explanation, Step};
+pub use finding::{Finding, Level, Message};
 pub use mesh::{Mesh, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};

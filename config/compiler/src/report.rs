@@ -1,5 +1,7 @@
 //! What compiling has to say: faults, for which nothing is made, and notices of what is not as it was written.
 
+use crate::compile::{CompileError, Compiled};
+use crate::finding::{Finding, Message};
 use istio_api::{Fault, Kind, Resource, ResourceName, Source};
 use std::collections::HashSet;
 use std::fmt;
@@ -7,8 +9,8 @@ use std::fmt;
 /// What is said while a proxy's snapshot is made.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    pub(crate) faults: Vec<Fault>,
-    pub(crate) notices: Vec<Fault>,
+    pub(crate) faults: Vec<Finding>,
+    pub(crate) notices: Vec<Finding>,
     /// Said once, however many clusters and routes ask for it.
     said: HashSet<String>,
 }
@@ -49,25 +51,69 @@ impl Named for crate::mesh::Service {
 impl Report {
     /// Nothing can be made of what is written.
     pub(crate) fn refuse(&mut self, field: Field<'_>, value: impl fmt::Display, reason: impl Into<String>) {
-        if let Some(fault) = self.once(field, value, reason.into()) {
-            self.faults.push(fault);
-        }
+        self.refuse_as(&Message::REFUSED, field, value, reason);
     }
 
-    /// What is written is not acted on, or hardly as it was meant.
+    /// Nothing can be made of what is written, for a reason that Istio has a code for.
+    pub(crate) fn refuse_as(
+        &mut self,
+        message: &'static Message,
+        field: Field<'_>,
+        value: impl fmt::Display,
+        reason: impl Into<String>,
+    ) {
+        let found = self.once(message, field, value, reason.into());
+        self.faults.extend(found);
+    }
+
+    /// What is written is not acted on.
     pub(crate) fn notice(&mut self, field: Field<'_>, value: impl fmt::Display, reason: impl Into<String>) {
-        if let Some(notice) = self.once(field, value, reason.into()) {
-            self.notices.push(notice);
-        }
+        self.find(&Message::NOT_ACTED_ON, field, value, reason);
     }
 
-    fn once(&mut self, field: Field<'_>, value: impl fmt::Display, reason: String) -> Option<Fault> {
-        let resource = field.name.resource_name();
-        if !self.said.insert(format!("{resource} {} {reason}", field.path)) {
+    /// What is written hardly does what was meant.
+    pub(crate) fn find(
+        &mut self,
+        message: &'static Message,
+        field: Field<'_>,
+        value: impl fmt::Display,
+        reason: impl Into<String>,
+    ) {
+        let found = self.once(message, field, value, reason.into());
+        self.notices.extend(found);
+    }
+
+    /// Takes over what making a proxy's snapshot had to say.
+    pub(crate) fn take(&mut self, made: Result<Compiled, CompileError>) {
+        let (faults, notices) = match made {
+            Ok(compiled) => (Vec::new(), compiled.notices),
+            Err(error) => (error.faults, error.notices),
+        };
+        let new = |said: &mut HashSet<String>, found: &Finding| said.insert(key(&found.fault));
+        self.faults.extend(faults.into_iter().filter(|found| new(&mut self.said, found)));
+        self.notices.extend(notices.into_iter().filter(|found| new(&mut self.said, found)));
+    }
+
+    fn once(
+        &mut self,
+        message: &'static Message,
+        field: Field<'_>,
+        value: impl fmt::Display,
+        reason: String,
+    ) -> Option<Finding> {
+        let (path, value) = (field.path.to_owned(), value.to_string());
+        let resource = Some(field.name.resource_name());
+        let mut fault = Fault { resource, path, value, reason, place: None };
+        if !self.said.insert(key(&fault)) {
             return None;
         }
-        let (path, value) = (field.path.to_owned(), value.to_string());
-        let place = Some(field.name.source().place(field.path));
-        Some(Fault { resource: Some(resource), path, value, reason, place })
+        fault.place = Some(field.name.source().place(field.path));
+        Some(Finding { message, fault })
     }
+}
+
+/// What is the same of findings that are.
+fn key(fault: &Fault) -> String {
+    let resource = fault.resource.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("{resource} {} {}", fault.path, fault.reason)
 }

@@ -48,9 +48,12 @@ fn snapshot(file: &Path) -> Result<String, String> {
     };
     let Compiled { snapshot, notices, origins } = match compiled {
         Ok(compiled) => compiled,
-        Err(error) => return Ok(said("refused", &error.faults)),
+        Err(error) => return Ok(said("refused", error.faults.iter().map(|found| &found.fault))),
     };
-    let mut text = said("notice", &notices);
+    let mut text = String::new();
+    for notice in &notices {
+        text.push_str(&said(&format!("notice {}", notice.message.code), std::iter::once(&notice.fault)));
+    }
     for (id, origin) in origins.iter() {
         text.push_str(&format!("# route {id}: {} {}, line {}\n", origin.resource, origin.path, origin.place().line));
     }
@@ -65,10 +68,10 @@ fn certificates(file: &Path) -> Option<PathBuf> {
 }
 
 /// A comment for each. The file's place differs from machine to machine.
-fn said(what: &str, faults: &[istio_api::Fault]) -> String {
+fn said<'f>(what: &str, faults: impl Iterator<Item = &'f istio_api::Fault>) -> String {
     let line = |fault: &istio_api::Fault| {
         let fault = fault.to_string();
         format!("# {what}: {}\n", fault.split(" (/").next().unwrap_or(&fault))
     };
-    faults.iter().map(line).collect()
+    faults.map(line).collect()
 }

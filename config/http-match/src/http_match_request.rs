@@ -38,11 +38,6 @@ impl HttpMatchRequest {
     pub fn check(&self, at: &mut At) {
         CompiledMatch::compile(self, at);
     }
-
-    /// Whether every request matches; not so when it has a fault.
-    pub fn is_catch_all(&self) -> bool {
-        CompiledMatch::compile(self, &mut At::root()).is_some_and(|compiled| compiled.is_catch_all())
-    }
 }
 
 /// What of a request an index looks at.

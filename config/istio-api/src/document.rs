@@ -1,10 +1,11 @@
 //! Documents of a file → resources of their kinds.
 
+use crate::document_cache::Key;
 use crate::resource::Shape;
 use crate::source::{File, Place, Source};
 use crate::tree::{Mark, Tree, Value};
 use crate::yaml::{self, Defect, Document};
-use crate::{Fault, Faults, Kind, MeshConfig, Metadata, Options, Resource, ResourceName, Resources, Skipped};
+use crate::{Fault, Faults, Kind, MeshConfig, Metadata, Options, Resource, ResourceName, Resources};
 use plugin_config::{At, Node, Quoted, read};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,7 +17,7 @@ pub(crate) struct Reader<'o> {
     pub(crate) resources: Resources,
     pub(crate) faults: Faults,
     /// Where the resources are that were read, by kind, namespace and name.
-    pub(crate) known: HashMap<(&'static str, String, String), Source>,
+    pub(crate) known: HashMap<Key, Source>,
 }
 
 /// One resource, before its kind is known.
@@ -192,12 +193,7 @@ impl Reader<'_> {
     pub(crate) fn skip(&mut self, body: &Body<'_, '_>) {
         let api_version =
             if body.group.is_empty() { body.version.clone() } else { format!("{}/{}", body.group, body.version) };
-        let place = body.source.place("$");
-        let all = &mut self.resources.skipped;
-        match all.iter_mut().find(|skipped| skipped.api_version == api_version && skipped.kind == body.kind) {
-            Some(skipped) => skipped.places.push(place),
-            None => all.push(Skipped { api_version, kind: body.kind.clone(), places: vec![place] }),
-        }
+        self.resources.skip(&api_version, &body.kind, body.source.place("$"));
     }
 
     /// A kind that Istio's groups do not have.

@@ -1,7 +1,7 @@
 //! What is wrong with resources, and where.
 
 use crate::Place;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use crate::document_cache::Moved;
 use std::fmt;
 
 /// Which resource: `VirtualService shop/reviews`.
@@ -41,6 +41,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The same of a document that stands further on in another file.
+    pub(crate) fn moved(&self, to: &Moved<'_>) -> Self {
+        Self { place: self.place.as_ref().map(|place| place.moved(to)), ..self.clone() }
+    }
+
     /// A fault of a file that cannot be read.
     pub fn of_file(name: &str, reason: impl fmt::Display) -> Self {
         Self {
@@ -74,25 +79,25 @@ impl fmt::Display for Fault {
     }
 }
 
-/// With `resource`, `path`, `value`, `reason`, `file`, `line` and `column`, as far as there are.
-impl Serialize for Fault {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
+impl Fault {
+    /// What it has, by name: `kind`, `namespace`, `name`, `path`, `value`, `reason`, `file`, `line` and `column`, as
+    /// far as there are.
+    pub fn entries(&self) -> Vec<(&'static str, serde_json::Value)> {
+        let mut entries: Vec<(&'static str, serde_json::Value)> = Vec::new();
         if let Some(resource) = &self.resource {
-            map.serialize_entry("kind", &resource.kind)?;
-            map.serialize_entry("namespace", &resource.namespace)?;
-            map.serialize_entry("name", &resource.name)?;
+            entries.push(("kind", resource.kind.as_str().into()));
+            entries.push(("namespace", resource.namespace.as_str().into()));
+            entries.push(("name", resource.name.as_str().into()));
         }
         let texts = [("path", &self.path), ("value", &self.value), ("reason", &self.reason)];
-        for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
-            map.serialize_entry(key, text)?;
-        }
+        let given = texts.into_iter().filter(|(_, text)| !text.is_empty());
+        entries.extend(given.map(|(key, text)| (key, text.as_str().into())));
         if let Some(place) = &self.place {
-            map.serialize_entry("file", &place.file.name)?;
-            map.serialize_entry("line", &place.line)?;
-            map.serialize_entry("column", &place.column)?;
+            entries.push(("file", place.file.name.as_str().into()));
+            entries.push(("line", place.line.into()));
+            entries.push(("column", place.column.into()));
         }
-        map.end()
+        entries
     }
 }
 

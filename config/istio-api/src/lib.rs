@@ -25,6 +25,7 @@ pub mod workload_entry;
 pub mod workload_group;
 
 mod document;
+mod document_cache;
 mod export_to;
 mod fault;
 mod field_path;
@@ -41,6 +42,7 @@ mod yaml;
 
 pub use authorization_policy::AuthorizationPolicy;
 pub use destination_rule::DestinationRule;
+pub use document_cache::DocumentCache;
 pub use export_to::ExportTo;
 pub use extension::{TrafficExtension, WasmPlugin};
 pub use fault::{Fault, Faults, ResourceName};
@@ -55,7 +57,7 @@ pub use peer_authentication::PeerAuthentication;
 pub use protocol::Protocol;
 pub use proxy_config::ProxyConfig;
 pub use request_authentication::RequestAuthentication;
-pub use resource::{Kind, Resource, Shape};
+pub use resource::{AnyResource, Kind, Resource, Shape};
 pub use resources::{Options, Resources, Skipped, read, read_files};
 pub use selector::{LabelSelector, PolicyTargetReference, WorkloadSelector};
 pub use service_entry::ServiceEntry;

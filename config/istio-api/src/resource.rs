@@ -25,6 +25,58 @@ impl<K: Kind> Resource<K> {
     }
 }
 
+/// A resource, whatever its kind.
+pub trait AnyResource {
+    /// Its kind: `VirtualService`.
+    fn kind(&self) -> &'static str;
+    /// Kind, namespace and name, for messages.
+    fn resource_name(&self) -> ResourceName;
+    /// Name, namespace, labels, annotations, age.
+    fn metadata(&self) -> &Metadata;
+    /// Where each field stands.
+    fn source(&self) -> &Source;
+    /// What it says, by the names that paths have: `{"spec": …}` where that is its kind's shape.
+    fn fields(&self) -> serde_json::Value;
+    /// Whether some field in it may have one of these names: an object or a value, at any depth. It costs far less than
+    /// looking for one in `fields`.
+    fn may_have(&self, names: &[String]) -> bool;
+}
+
+impl<K: Kind + serde::Serialize> AnyResource for Resource<K> {
+    fn kind(&self) -> &'static str {
+        K::KIND
+    }
+
+    fn resource_name(&self) -> ResourceName {
+        Resource::resource_name(self)
+    }
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn source(&self) -> &Source {
+        &self.source
+    }
+
+    fn fields(&self) -> serde_json::Value {
+        let fields = serde_json::to_value(&self.spec).unwrap_or_default();
+        match K::SHAPE {
+            Shape::Spec => serde_json::json!({ "spec": fields }),
+            Shape::Whole => fields,
+        }
+    }
+
+    fn may_have(&self, names: &[String]) -> bool {
+        // What cannot be written as JSON may have anything.
+        let Ok(json) = serde_json::to_string(&self.spec) else { return true };
+        names.iter().any(|name| {
+            json.match_indices(name)
+                .any(|(at, _)| json.get(at + name.len()..).is_some_and(|rest| rest.starts_with("\":")))
+        })
+    }
+}
+
 /// A kind of resource.
 pub trait Kind: FromNode {
     /// Its name: `VirtualService`.

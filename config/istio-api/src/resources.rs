@@ -1,12 +1,13 @@
 //! Everything that was read, by kind.
 
 use crate::document::{Body, Reader};
+use crate::document_cache::{DocumentCache, Moved};
 use crate::scalar::DnsLabel;
 use crate::{
-    AuthorizationPolicy, ConfigMap, Deployment, DestinationRule, EndpointSlice, Endpoints, Fault, Faults, File,
-    Gateway, Kind, MeshConfig, Metadata, Namespace, PeerAuthentication, Place, Pod, ProxyConfig, RequestAuthentication,
-    Resource, ResourceName, Secret, Service, ServiceAccount, ServiceEntry, Sidecar, Source, StatefulSet, Telemetry,
-    TrafficExtension, VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
+    AnyResource, AuthorizationPolicy, ConfigMap, Deployment, DestinationRule, EndpointSlice, Endpoints, Fault, Faults,
+    File, Gateway, Kind, MeshConfig, Metadata, Namespace, PeerAuthentication, Place, Pod, ProxyConfig,
+    RequestAuthentication, Resource, Secret, Service, ServiceAccount, ServiceEntry, Sidecar, Source, StatefulSet,
+    Telemetry, TrafficExtension, VirtualService, WasmPlugin, WorkloadEntry, WorkloadGroup,
 };
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -54,20 +55,30 @@ macro_rules! kinds {
         }
 
         impl Resources {
+            /// Takes over what a part of a file has, but its warnings.
+            pub(crate) fn extend_from(&mut self, part: &Self, moved: &Moved<'_>) {
+                $(
+                    self.$field.extend(part.$field.iter().map(|resource| Resource {
+                        metadata: resource.metadata.clone(),
+                        spec: resource.spec.clone(),
+                        source: resource.source.moved(moved),
+                    }));
+                )*
+                for skipped in &part.skipped {
+                    for place in &skipped.places {
+                        self.skip(&skipped.api_version, &skipped.kind, place.moved(moved));
+                    }
+                }
+            }
+
             /// How many resources of each kind there are, by their names.
             pub fn counts(&self) -> Vec<(&'static str, usize)> {
                 vec![$((<$kind>::KIND, self.$field.len())),*]
             }
 
-            /// What every resource says, by kind in the order of the fields above; MeshConfigs are left out.
-            pub fn dump(&self) -> Vec<(ResourceName, serde_json::Value)> {
-                let mut all = Vec::new();
-                $(
-                    for resource in &self.$field {
-                        all.push((resource.resource_name(), serde_json::to_value(&resource.spec).unwrap_or_default()));
-                    }
-                )*
-                all
+            /// Every resource, by kind in the order of the fields above; MeshConfigs are left out.
+            pub fn all(&self) -> impl Iterator<Item = &dyn AnyResource> {
+                std::iter::empty()$(.chain(self.$field.iter().map(|resource| resource as &dyn AnyResource)))*
             }
         }
 
@@ -137,6 +148,20 @@ kinds! {
     config_maps: ConfigMap;
 }
 
+impl Resources {
+    /// Counts a resource of a kind that is not used.
+    pub(crate) fn skip(&mut self, api_version: &str, kind: &str, place: Place) {
+        let known = self.skipped.iter_mut().find(|known| known.api_version == api_version && known.kind == kind);
+        match known {
+            Some(known) => known.places.push(place),
+            None => {
+                let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
+                self.skipped.push(Skipped { api_version, kind, places: vec![place] });
+            }
+        }
+    }
+}
+
 /// Kinds that Istio has and that are not used.
 const UNUSED: [(&str, &str); 1] = [("networking.istio.io", "EnvoyFilter")];
 
@@ -170,7 +195,7 @@ impl Reader<'_> {
 /// Every fault of every file. One whose text is no YAML costs its own file alone.
 pub fn read(sources: &[PathBuf], options: &Options) -> Result<Resources, Faults> {
     let (files, faults) = crate::files(sources);
-    read_all(&files, faults, options)
+    read_all(&files, faults, options, None)
 }
 
 /// Reads the texts of files.
@@ -178,19 +203,33 @@ pub fn read(sources: &[PathBuf], options: &Options) -> Result<Resources, Faults>
 /// # Errors
 /// As [`read`].
 pub fn read_files(files: &[Arc<File>], options: &Options) -> Result<Resources, Faults> {
-    read_all(files, Vec::new(), options)
+    read_all(files, Vec::new(), options, None)
 }
 
-fn read_all(files: &[Arc<File>], faults: Vec<Fault>, options: &Options) -> Result<Resources, Faults> {
+/// Reads files, with the help of what was read before.
+pub(crate) fn read_all(
+    files: &[Arc<File>],
+    faults: Vec<Fault>,
+    options: &Options,
+    mut cache: Option<&mut DocumentCache>,
+) -> Result<Resources, Faults> {
     let faults = Faults { faults, ..Faults::default() };
     let mut reader = Reader { options, resources: Resources::default(), faults, known: HashMap::new() };
     if let Some(file) = &options.mesh_config {
         reader.mesh_config(&file.text, Metadata::default(), Source::whole(file));
     }
-    files.iter().for_each(|file| reader.file(file));
+    if let Some(cache) = &mut cache {
+        cache.begin(options);
+    }
+    for file in files {
+        if !cache.as_mut().is_some_and(|cache| cache.file(file, &mut reader)) {
+            reader.file(file);
+        }
+    }
     reader.mesh_config_maps();
     let Reader { mut resources, mut faults, .. } = reader;
     if faults.faults.is_empty() {
+        cache.iter_mut().for_each(|cache| cache.end());
         resources.warnings = faults.warnings;
         return Ok(resources);
     }

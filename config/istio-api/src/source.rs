@@ -1,5 +1,6 @@
 //! Where a resource was read: its file, and the place of each of its fields.
 
+use crate::document_cache::Moved;
 use crate::field_path;
 use crate::tree::{Mark, Tree};
 use crate::yaml::{self, Document};
@@ -92,6 +93,12 @@ impl Source {
         Self { part: Some(Part::Text(self.absolute(path))), ..self.clone() }
     }
 
+    /// The same of a document that stands further on in another file.
+    pub(crate) fn moved(&self, to: &Moved<'_>) -> Self {
+        let (offset, lines) = (self.offset + to.bytes, self.lines + to.lines);
+        Self { file: to.file.clone(), offset, lines, part: self.part.clone() }
+    }
+
     /// The file.
     pub fn file(&self) -> &Arc<File> {
         &self.file
@@ -149,6 +156,12 @@ impl Source {
 }
 
 impl Place {
+    /// The same of a document that stands further on in another file.
+    pub(crate) fn moved(&self, to: &Moved<'_>) -> Self {
+        let bytes = self.bytes.start + to.bytes..self.bytes.end + to.bytes;
+        Self { file: to.file.clone(), line: self.line + to.lines, column: self.column, bytes }
+    }
+
     /// Where a mark of the text that begins here is in the file. Of a text that is not written as a block (`|`) only
     /// where it begins is known.
     fn within(self, text: &str, mark: Mark) -> Self {

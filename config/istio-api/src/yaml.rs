@@ -10,6 +10,7 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use plugin_config::Quoted;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// How deep a document may nest.
 const DEEPEST: u32 = 100;
@@ -47,6 +48,41 @@ pub(crate) fn documents(text: &str) -> (Vec<Document<'_>>, Option<Defect>) {
             Err(defect) => return (documents, Some(defect)),
         }
     }
+}
+
+/// A part of a text that has all of some documents.
+pub(crate) struct Chunk {
+    pub(crate) bytes: Range<usize>,
+    /// Lines before it.
+    pub(crate) lines: usize,
+}
+
+/// The parts of a text that can be read by themselves: what stands before each `---`. A line that begins so is never
+/// within a value (YAML 1.2, 9.1.2). `None` where parts may depend on each other (directives; anchors, whose aliases are
+/// counted for the file), or where lines cannot be counted without reading.
+pub(crate) fn split(text: &str) -> Option<Vec<Chunk>> {
+    let may_anchor = |before: &str| before.ends_with(|last: char| last.is_whitespace() || "[{,:?-".contains(last));
+    let mut ampersands = text.match_indices('&').filter_map(|(place, _)| text.get(..place));
+    if ampersands.any(|before| before.is_empty() || may_anchor(before)) {
+        return None;
+    }
+    let (mut chunks, mut start, mut start_lines) = (Vec::new(), 0, 0);
+    let (mut offset, mut lines) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        if line.starts_with('%') || line.trim_end_matches("\r\n").contains('\r') {
+            return None;
+        }
+        let marker =
+            line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        if marker && offset > start {
+            chunks.push(Chunk { bytes: start..offset, lines: start_lines });
+            (start, start_lines) = (offset, lines);
+        }
+        offset += line.len();
+        lines += 1;
+    }
+    chunks.push(Chunk { bytes: start..offset, lines: start_lines });
+    Some(chunks)
 }
 
 /// The first document of a text that was read without a fault before.

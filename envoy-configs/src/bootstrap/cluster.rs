@@ -15,14 +15,6 @@ pub(super) fn original_dst_name(name: &str) -> String {
     format!("{name}-original-dst")
 }
 
-/// Marks endpoints that are called without the cluster's TLS.
-const PLAINTEXT: &str = "plaintext";
-
-fn has_plaintext(cluster: &Cluster) -> bool {
-    let names = cluster.dns.iter().flat_map(|dns| &dns.names);
-    cluster.endpoints.iter().any(|endpoint| endpoint.plaintext) || names.into_iter().any(|name| name.plaintext)
-}
-
 /// How names are looked up; every user of the cache must say the same.
 pub(super) fn dns_cache() -> Value {
     json!({"name": DNS_CACHE, "dns_lookup_family": "ALL"})
@@ -71,18 +63,12 @@ fn written(cluster: &Cluster, how: Value) -> Value {
     let panic = cluster.outlier_detection.as_ref().map_or(0, |detection| detection.min_health_percent);
     object.insert("common_lb_config".to_owned(), json!({"healthy_panic_threshold": {"value": panic}}));
     if let Some(socket) = &cluster.transport_socket {
-        object.insert("transport_socket".to_owned(), tls::upstream(socket, cluster.protocol));
-        if has_plaintext(cluster) {
-            let matches = json!([{
-                "name": PLAINTEXT,
-                "match": {PLAINTEXT: true},
-                "transport_socket": {
-                    "name": "envoy.transport_sockets.raw_buffer",
-                    "typed_config": typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", json!({})),
-                },
-            }]);
-            object.insert("transport_socket_matches".to_owned(), matches);
-        }
+        let socket = tls::upstream(socket, cluster.protocol);
+        let (field, value) = match speaks_both(cluster) {
+            true => ("transport_socket_matches", tls::matches(&socket)),
+            false => ("transport_socket", socket),
+        };
+        object.insert(field.to_owned(), value);
     }
     written
 }
@@ -120,11 +106,11 @@ fn discovery(cluster: &Cluster) -> Value {
 /// Endpoints by where they are and how soon they are called.
 fn endpoints(cluster: &Cluster) -> Value {
     let mut places: BTreeMap<(u32, [&str; 3]), Vec<Value>> = BTreeMap::new();
+    let told_apart = speaks_both(cluster);
     let mut add = |priority: u32, locality, address: Value, weight: u32, plaintext: bool| {
         let mut endpoint = json!({"endpoint": {"address": address}, "load_balancing_weight": weight});
-        if let (Some(endpoint), true) = (endpoint.as_object_mut(), plaintext) {
-            let metadata = json!({"filter_metadata": {"envoy.transport_socket_match": {PLAINTEXT: true}}});
-            endpoint.insert("metadata".to_owned(), metadata);
+        if let (Some(endpoint), true) = (endpoint.as_object_mut(), told_apart && !plaintext) {
+            endpoint.insert("metadata".to_owned(), tls::metadata());
         }
         places.entry((priority, place(locality))).or_default().push(endpoint);
     };
@@ -143,6 +129,13 @@ fn endpoints(cluster: &Cluster) -> Value {
         group
     });
     groups.collect()
+}
+
+/// Whether some endpoints are called without the cluster's TLS.
+fn speaks_both(cluster: &Cluster) -> bool {
+    let by_name = cluster.dns.iter().flat_map(|dns| &dns.names).map(|name| name.plaintext);
+    cluster.transport_socket.is_some()
+        && cluster.endpoints.iter().map(|endpoint| endpoint.plaintext).chain(by_name).any(|plaintext| plaintext)
 }
 
 fn place(locality: &Locality) -> [&str; 3] {

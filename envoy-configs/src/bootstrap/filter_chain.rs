@@ -23,7 +23,7 @@ impl Writer<'_> {
     }
 
     fn tcp(&mut self, listener: &str, proxy: &TcpProxy) -> Vec<Value> {
-        if proxy.plugins.iter().any(|plugin| self.is_authz(plugin)) {
+        if proxy.plugins.iter().any(|plugin| plugin.module == "authz") {
             self.notice(format!(
                 "listener {listener}: policies close every connection without HTTP: Envoy accepts connections before their \
                  handshake, when nobody is known yet"

@@ -1,13 +1,13 @@
 //! HTTP: the connection manager with its filters, and the one route that the filters leave to Envoy.
 
 use super::access_log::access_logs;
-use super::plugin::PEER_ADDRESS;
 use super::{Writer, cluster, typed};
+use crate::peer_address::{DIRECT_ADDRESS, FILTER_STATE, is_asked, state};
 use compiler::snapshot::{Destination, Direction, FilterChain, HttpConnectionManager, Listener, PathNormalization};
 use serde_json::{Value, json};
 
-/// The port that a connection was made to, for routes to see: no condition of a route is about it.
-const PORT: &str = "x-outrigger-port";
+/// The port that a connection was made to, for routes to see in the filter state: no condition of a route is about it.
+const PORT: &str = "outrigger.local_port";
 
 /// What the filters tell the proxy and no upstream: `weighted-shifting`'s key for balancers by hash among them.
 const HASH: &str = "x-outrigger-hash";
@@ -76,20 +76,18 @@ impl Writer<'_> {
         let mutations = json!({"mutations": {"request_mutations": [
             prefix("x-outrigger-"),
             prefix("x-envoy-"),
-            {"append": {
-                "header": {"key": PORT, "value": "%DOWNSTREAM_LOCAL_PORT%"},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }},
         ]}});
         let mut filters = vec![filter("header_mutation", "header_mutation.v3.HeaderMutation", mutations)];
-        if manager.plugins.iter().any(|plugin| self.is_authz(plugin)) {
-            let address = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%";
-            let state = json!({"on_request_headers": [{
-                "object_key": PEER_ADDRESS,
-                "factory_key": "envoy.string",
-                "format_string": {"text_format_source": {"inline_string": address}},
-            }]});
-            filters.push(filter("set_filter_state", "set_filter_state.v3.Config", state));
+        let mut states = Vec::new();
+        if manager.plugins.iter().any(is_asked) {
+            states.push(state(FILTER_STATE, DIRECT_ADDRESS));
+        }
+        if self.forwards(manager) {
+            states.push(state(PORT, "%DOWNSTREAM_LOCAL_PORT%"));
+        }
+        if !states.is_empty() {
+            let states = json!({"on_request_headers": states});
+            filters.push(filter("set_filter_state", "set_filter_state.v3.Config", states));
         }
         filters.extend(manager.plugins.iter().map(|plugin| self.http_plugin(plugin)));
         if self.forwards(manager) {
@@ -112,60 +110,61 @@ impl Writer<'_> {
     fn routes(&self, listener: &Listener, manager: &HttpConnectionManager) -> Value {
         let mut routes = Vec::new();
         match &manager.destination {
-            Destination::Cluster(name) => self.route(listener, name, Vec::new(), &mut routes),
+            Destination::Cluster(name) => self.route(listener, name, &[], &mut routes),
             Destination::ClusterHeader { name, default } => {
                 for cluster in self.snapshot.clusters.iter().filter(|cluster| cluster.dynamic_forward) {
-                    self.route(listener, &cluster.name, vec![exact(name, &cluster.name)], &mut routes);
+                    self.route(listener, &cluster.name, &[exact(name, &cluster.name)], &mut routes);
                 }
                 let present = json!({"name": name, "present_match": true});
-                routes.push((vec![present], json!({"cluster_header": name})));
+                routes.push((json!({"headers": [present]}), json!({"cluster_header": name})));
                 if let Some(default) = default {
-                    self.route(listener, default, Vec::new(), &mut routes);
+                    self.route(listener, default, &[], &mut routes);
                 }
             }
         }
-        let routes = routes.into_iter().flat_map(|(conditions, action)| {
-            let request = written(json!({"prefix": "/", "headers": conditions}), &action, manager);
+        let routes = routes.into_iter().flat_map(|(wanted, action)| {
             let tunnel = manager.connect.then(|| {
-                let mut action = action;
-                if let Some(action) = action.as_object_mut() {
-                    let upgrades = json!([{"upgrade_type": "CONNECT", "connect_config": {}}]);
-                    action.insert("upgrade_configs".to_owned(), upgrades);
-                }
-                written(json!({"connect_matcher": {}, "headers": conditions}), &action, manager)
+                let upgrades = json!([{"upgrade_type": "CONNECT", "connect_config": {}}]);
+                let action = with(action.clone(), "upgrade_configs", upgrades);
+                written(with(wanted.clone(), "connect_matcher", json!({})), action, manager)
             });
-            tunnel.into_iter().chain([request])
+            tunnel.into_iter().chain([written(with(wanted, "prefix", json!("/")), action, manager)])
         });
         json!({
             "name": listener.name,
             "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes.collect::<Value>()}],
-            "request_headers_to_remove": ["x-outrigger-cluster", HASH, PORT],
+            "request_headers_to_remove": ["x-outrigger-cluster", HASH],
         })
     }
 
     /// To a cluster, under conditions. What goes where it was going already is looked up by its authority when nothing
     /// has redirected it here, and else is sent to the address that it was made to.
-    fn route(&self, listener: &Listener, name: &str, conditions: Vec<Value>, routes: &mut Vec<(Vec<Value>, Value)>) {
+    fn route(&self, listener: &Listener, name: &str, headers: &[Value], routes: &mut Vec<(Value, Value)>) {
+        let wanted = json!({"headers": headers});
         let forwards = self.cluster(name).is_some_and(|cluster| cluster.dynamic_forward);
         if forwards && listener.use_original_dst {
-            let mut called = conditions.clone();
-            called.push(exact(PORT, &listener.address.port().to_string()));
+            let own = json!({"exact": listener.address.port().to_string()});
+            let called = with(wanted.clone(), "filter_state", json!([{"key": PORT, "string_match": own}]));
             routes.push((called, json!({"cluster": name})));
-            routes.push((conditions, json!({"cluster": cluster::original_dst_name(name)})));
+            routes.push((wanted, json!({"cluster": cluster::original_dst_name(name)})));
         } else {
-            routes.push((conditions, json!({"cluster": name})));
+            routes.push((wanted, json!({"cluster": name})));
         }
     }
 }
 
-/// A route. Its timeouts and retries are what the filters say in headers.
-fn written(wanted: Value, action: &Value, manager: &HttpConnectionManager) -> Value {
-    let mut action = action.clone();
-    if let Some(action) = action.as_object_mut() {
-        action.insert("timeout".to_owned(), json!("0s"));
-        let policy = json!([{"header": {"header_name": HASH}, "terminal": true}]);
-        action.insert("hash_policy".to_owned(), policy);
+/// An object with one more field.
+fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.to_owned(), value);
     }
+    object
+}
+
+/// A route. Its timeouts and retries are what the filters say in headers.
+fn written(wanted: Value, action: Value, manager: &HttpConnectionManager) -> Value {
+    let policy = json!([{"header": {"header_name": HASH}, "terminal": true}]);
+    let action = with(with(action, "timeout", json!("0s")), "hash_policy", policy);
     json!({"match": wanted, "route": action, "request_body_buffer_limit": manager.limits.retry_body})
 }
 

@@ -1,11 +1,9 @@
 //! Plugins: Wasm filters of a chain.
 
 use super::{Writer, typed};
-use compiler::snapshot::{FailStrategy, Module, Plugin, PluginLimits};
+use crate::peer_address;
+use compiler::snapshot::{FailStrategy, Plugin, PluginLimits};
 use serde_json::{Map, Value, json};
-
-/// Where the direct peer's address is put for `authz`: no property of Envoy's own gives it to a filter.
-pub(super) const PEER_ADDRESS: &str = "outrigger.peer_address";
 
 impl Writer<'_> {
     pub(super) fn http_plugin(&mut self, plugin: &Plugin) -> Value {
@@ -48,7 +46,7 @@ impl Writer<'_> {
             },
         });
         if let Some(object) = written.as_object_mut() {
-            let configuration = self.configuration(plugin);
+            let configuration = configuration(plugin);
             if !configuration.is_empty() {
                 object.insert("configuration".to_owned(), text(&configuration));
             }
@@ -66,27 +64,6 @@ impl Writer<'_> {
         written
     }
 
-    /// A string as it is, anything else as JSON; `authz` is told whose properties it reads.
-    fn configuration(&self, plugin: &Plugin) -> String {
-        match &plugin.configuration {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            Value::Object(fields) if self.is_authz(plugin) => {
-                let mut fields = fields.clone();
-                fields.remove("hostProperties");
-                fields.insert("peerAddressProperty".to_owned(), json!(["filter_state", PEER_ADDRESS]));
-                format!("{:#}", Value::Object(fields))
-            }
-            // With line breaks: somebody may want to read it.
-            other => format!("{other:#}"),
-        }
-    }
-
-    /// Whether a plugin is our own filter of that name.
-    pub(super) fn is_authz(&self, plugin: &Plugin) -> bool {
-        self.snapshot.modules.get(&plugin.module) == Some(&Module::Embedded("authz".to_owned()))
-    }
-
     fn bounds(&mut self, plugin: &Plugin) {
         let name = &plugin.name;
         if plugin.vm_per_request {
@@ -96,6 +73,15 @@ impl Writer<'_> {
         if memory.is_some() || callback.is_some() || pause.is_some() || body.is_some() {
             self.notice(format!("plugin {name}: Envoy bounds neither the memory nor the time of a plugin"));
         }
+    }
+}
+
+/// A string as it is, anything else as JSON; with line breaks, for somebody may want to read it.
+fn configuration(plugin: &Plugin) -> String {
+    match peer_address::configuration(plugin) {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        other => format!("{other:#}"),
     }
 }
 

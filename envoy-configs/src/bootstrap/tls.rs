@@ -54,6 +54,24 @@ pub(super) fn upstream(socket: &UpstreamTls, protocol: UpstreamProtocol) -> Valu
     transport_socket("UpstreamTlsContext", context)
 }
 
+/// What endpoints are told apart by, that speak TLS and that do not.
+const TLS: &str = "tls";
+
+/// TLS to endpoints that are marked so, and none to others.
+pub(super) fn matches(socket: &Value) -> Value {
+    let raw = typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", json!({}));
+    let raw = json!({"name": "envoy.transport_sockets.raw_buffer", "typed_config": raw});
+    json!([
+        {"name": TLS, "match": {TLS: true}, "transport_socket": socket},
+        {"name": "plaintext", "match": {}, "transport_socket": raw},
+    ])
+}
+
+/// The mark of an endpoint that speaks TLS.
+pub(super) fn metadata() -> Value {
+    json!({"filter_metadata": {"envoy.transport_socket_match": {TLS: true}}})
+}
+
 /// Whom a cluster trusts: a certificate of this authority, or of those that the system trusts, for one of these names.
 fn validation(socket: &UpstreamTls) -> Value {
     let mut context = match &socket.trusted_ca {

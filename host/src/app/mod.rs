@@ -156,6 +156,7 @@ impl Proxy {
 /// What a proxy is made of, serving nothing yet. As many workers as there are CPUs unless it is said.
 fn core(workers: Option<usize>, options: Options) -> Result<Core, Faults> {
     let Options { module_cache, guest_log, registry, log_writer, log, memory_use, lookup } = options;
+    let lookup = lookup.unwrap_or_else(|| Arc::new(resolver::system));
     let engine = WasmEngine::new(module_cache).map_err(Faults::one)?;
     let log_writer = match log_writer {
         Some(writer) => writer,
@@ -170,6 +171,7 @@ fn core(workers: Option<usize>, options: Options) -> Result<Core, Faults> {
         guest_log,
         log_writer: log_writer.clone(),
         overload: overload.clone(),
+        lookup: lookup.clone(),
     };
     Ok(Core {
         fleet: Fleet::start(workers.unwrap_or(cpus).max(1), &setup)?,

@@ -32,13 +32,9 @@ struct Known {
 }
 
 impl Resolver {
-    /// `lookup`: how; the system's way without.
-    pub(super) fn new(lookup: Option<Lookup>) -> Self {
-        Self {
-            lookup: lookup.unwrap_or_else(|| Arc::new(system)),
-            known: Mutex::default(),
-            refreshing: Mutex::default(),
-        }
+    /// `lookup`: how.
+    pub(super) fn new(lookup: Lookup) -> Self {
+        Self { lookup, known: Mutex::default(), refreshing: Mutex::default() }
     }
 
     /// Looks up the names of a snapshot that nothing is known of.
@@ -162,7 +158,7 @@ fn ask(lookup: &Lookup, wanted: BTreeSet<&str>) -> Receiver<(String, io::Result<
     answers
 }
 
-fn system(name: &str) -> io::Result<Vec<IpAddr>> {
+pub(super) fn system(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
 }
 
@@ -195,7 +191,7 @@ mod tests {
         let lookup: Lookup = Arc::new(move |name: &str| {
             own.lock().unwrap().get(name).cloned().ok_or_else(|| io::Error::other("no such name"))
         });
-        (Resolver::new(Some(lookup)), answers)
+        (Resolver::new(lookup), answers)
     }
 
     fn answer(answers: &Answers, name: &str, addresses: &[&str]) {

@@ -2,6 +2,7 @@
 
 use super::report::{Report, Skip};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use compiler::{Finding, Level as Severity};
 use istio_api::{Fault, Kind, Place, Secret};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -9,11 +10,13 @@ use std::ops::Range;
 /// Writes a report.
 pub(crate) fn write(report: &Report, color: bool, out: &mut impl Write) -> io::Result<()> {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let findings = [(Level::ERROR, &report.errors), (Level::WARNING, &report.warnings)];
-    for (level, faults) in findings {
-        for fault in faults {
-            writeln!(out, "{}\n", renderer.render(&[finding(&level, fault)]))?;
-        }
+    for found in &report.findings {
+        let level = match found.level() {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Info => Level::INFO,
+        };
+        writeln!(out, "{}\n", renderer.render(&[finding(&level, &found.finding)]))?;
     }
     // Istio acts on these, and nothing here does: not to be passed over among Deployments and their kin.
     let (acted_on, others): (Vec<&Skip>, Vec<&Skip>) =
@@ -28,9 +31,10 @@ pub(crate) fn write(report: &Report, color: bool, out: &mut impl Write) -> io::R
     writeln!(out, "{}", summary(report))
 }
 
-fn finding<'f>(level: &Level<'f>, fault: &'f Fault) -> Group<'f> {
+fn finding<'f>(level: &Level<'f>, finding: &'f Finding) -> Group<'f> {
+    let fault = &finding.fault;
     let title = Fault { place: None, ..fault.clone() }.to_string();
-    let group = Group::with_title(level.clone().primary_title(title));
+    let group = Group::with_title(level.clone().primary_title(title).id(finding.message.code));
     let Some(place) = &fault.place else { return group };
     let (text, bytes, line) = excerpt(place);
     if is_secret(fault, place) {
@@ -66,9 +70,17 @@ fn excerpt(place: &Place) -> (&str, Range<usize>, usize) {
 
 fn summary(report: &Report) -> String {
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    if report.errors.is_empty() && report.warnings.is_empty() {
-        let read: Vec<String> = report.read.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        return if read.is_empty() { "nothing to check".into() } else { format!("no fault in {}", read.join(", ")) };
-    }
-    format!("{}, {}", count(report.errors.len(), "error"), count(report.warnings.len(), "warning"))
+    let (errors, warnings) = (report.count(Severity::Error), report.count(Severity::Warning));
+    let mut parts = match report.findings.is_empty() {
+        true if report.read.is_empty() => vec!["nothing to check".to_owned()],
+        true => {
+            let read: Vec<String> = report.read.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            vec![format!("no fault in {}", read.join(", "))]
+        }
+        false => vec![count(errors, "error"), count(warnings, "warning")],
+    };
+    let notes = report.count(Severity::Info);
+    parts.extend((notes > 0).then(|| count(notes, "note")));
+    parts.extend((report.suppressed > 0).then(|| format!("{} suppressed", report.suppressed)));
+    parts.join(", ")
 }

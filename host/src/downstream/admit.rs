@@ -1,14 +1,16 @@
 //! From an accepted socket to the filter chain that serves it: first bytes, chain, TLS.
 
 use crate::admin::CertificateReport;
-use crate::downstream::filter_chain_match::{Facts, FilterChainMatcher};
+
 use crate::downstream::first_bytes::{Opening, read_opening};
 use crate::http::{Io, Rewound, Transport};
 use crate::telemetry::ResponseFlags;
 use crate::tls::{Secured, ServerTls, TIME_LIMIT, TlsError};
 use crate::wasm::ConnectionProperties;
 use bytes::BytesMut;
-use compiler::snapshot::{FilterChain, Listener, NetworkFilter, TransportProtocol};
+use compiler::snapshot::{
+    ConnectionFacts, FilterChain, FilterChainMatcher, Listener, NetworkFilter, TransportProtocol,
+};
 use rustls::server::Accepted;
 use std::fmt;
 use std::net::SocketAddr;
@@ -242,7 +244,8 @@ impl ListenerChains {
     ) -> Result<usize, Rejected> {
         let source = ends.peer.ip().to_canonical();
         let destination_port = ends.destination.port();
-        let facts = Facts { destination_port, source, server_name, transport_protocol, application_protocols };
+        let facts =
+            ConnectionFacts { destination_port, source, server_name, transport_protocol, application_protocols };
         let found = self.matcher.find(&facts);
         found.ok_or_else(|| rejected(Rejection::NoFilterChain, server_name.unwrap_or_default()))
     }

@@ -2,7 +2,6 @@
 
 mod admit;
 mod connection;
-mod filter_chain_match;
 mod first_bytes;
 mod http1;
 mod http2;

@@ -1,7 +1,8 @@
 //! `outrigger envoy`: what our proxy runs, written for others to run.
 
 use crate::cli::{BAD_DATA, DataFormat, EnvoyArguments, USAGE};
-use crate::run::{Source, say};
+use crate::run::{Identities, Source, say};
+use istio_api::DocumentCache;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,14 +13,19 @@ use std::time::SystemTime;
 
 /// Writes the bootstrap of an Envoy for each proxy, and the modules that they load.
 pub(crate) fn envoy(arguments: &EnvoyArguments) -> ExitCode {
-    let source = Source::of(arguments.snapshot.as_deref(), &arguments.mesh);
-    if arguments.mesh.ca.is_some() {
-        eprintln!("outrigger: --ca: nothing is issued here: make certificates with outrigger ca, and give --certs");
+    let mesh = &arguments.mesh;
+    if mesh.ca.is_some() {
+        eprintln!(
+            "outrigger: Envoy issues no certificates: make them with outrigger ca workload, and name them with --certs"
+        );
         return ExitCode::from(USAGE);
     }
-    // A CA of this process would end with it, and its certificates.
-    let mut identities = source.kept_identities();
-    let loaded = match source.load(&mut identities, SystemTime::now()) {
+    let mut identities = match &mesh.certs {
+        Some(folder) => Identities::of_folder(std::path::absolute(folder).unwrap_or(folder.clone()), mesh.all),
+        None => Identities::none(),
+    };
+    let source = Source::of(arguments.snapshot.as_deref(), mesh);
+    let loaded = match source.load(&mut DocumentCache::default(), &mut identities, SystemTime::now()) {
         Ok(loaded) => loaded,
         Err(faults) => {
             faults.iter().for_each(|fault| eprintln!("{fault}"));
@@ -27,7 +33,7 @@ pub(crate) fn envoy(arguments: &EnvoyArguments) -> ExitCode {
         }
     };
     say(&loaded.remarks);
-    if arguments.mesh.all && arguments.directory.is_none() {
+    if mesh.all && arguments.directory.is_none() {
         eprintln!("outrigger: --all makes several bootstraps: say with --directory where they are put");
         return ExitCode::from(USAGE);
     }

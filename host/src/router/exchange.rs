@@ -350,7 +350,10 @@ impl Exchange<'_> {
                     self.start_timeout();
                 }
                 match forwards {
-                    true => self.attempt = Attempt::Finding(forward::find(&self.filtered.stream().state.borrow())),
+                    true => {
+                        self.attempt =
+                            Attempt::Finding(forward::find(&self.filtered.stream().state.borrow(), &self.worker.lookup))
+                    }
                     false => self.start_attempt(),
                 }
             }

@@ -1,5 +1,6 @@
 //! Where a request goes for which no endpoint is listed: to the address that it was made to.
 
+use crate::app::Lookup;
 use crate::proxy_error::ProxyError;
 use crate::wasm::StreamState;
 use http_match::port_of;
@@ -12,21 +13,21 @@ pub(crate) type Finding = Pin<Box<dyn Future<Output = Result<SocketAddr, ProxyEr
 
 /// The address of a request: where its connection was redirected from; of one that was made to this proxy, what its
 /// authority names, looked up.
-pub(crate) fn find(state: &StreamState) -> Finding {
+pub(crate) fn find(state: &StreamState, lookup: &Lookup) -> Finding {
     let connection = &state.connection;
     if connection.redirected {
         return Box::pin(std::future::ready(Ok(connection.destination)));
     }
-    let wanted = named(state);
+    let (wanted, lookup) = (named(state), lookup.clone());
     let own = (connection.destination, connection.direct_peer.ip());
     Box::pin(async move {
         let (host, port) = wanted.ok_or(ProxyError::NoRoute)?;
         let address = match host.parse::<IpAddr>() {
             Ok(address) => SocketAddr::new(address, port),
             Err(_) => {
-                let mut found =
-                    tokio::net::lookup_host((host, port)).await.map_err(|_| ProxyError::NoHealthyUpstream)?;
-                found.next().ok_or(ProxyError::NoHealthyUpstream)?
+                let found = tokio::task::spawn_blocking(move || lookup(&host)).await;
+                let found = found.ok().and_then(Result::ok).unwrap_or_default();
+                SocketAddr::new(*found.first().ok_or(ProxyError::NameUnknown)?, port)
             }
         };
         // Forwarded to this very listener, a request would come back for ever.

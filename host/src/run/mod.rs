@@ -4,14 +4,15 @@ mod identity;
 mod source;
 mod watch;
 
-pub(crate) use source::{Loaded, Source, workload};
+pub(crate) use identity::Identities;
+pub(crate) use source::{Loaded, Source, compile, one, read_file, read_mesh, remarks, split, workload};
 pub(crate) use watch::Watch;
 
 use crate::cli::{BAD_DATA, LogFormat, RunArguments};
 use compiler::snapshot::Snapshot;
 use host::telemetry::{LogLevels, LogStyle, LogWriter, Registry, process_log};
 use host::{Faults, Options, Proxy};
-use identity::Identities;
+use istio_api::DocumentCache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ pub(crate) fn options(cache: Option<PathBuf>, style: LogStyle, levels: LogLevels
 fn validate(source: &Source, options: &Options) -> Result<ExitCode, Faults> {
     let now = SystemTime::now();
     let valid = source.identities(now).and_then(|mut identities| {
-        let loaded = source.load(&mut identities, now)?;
+        let loaded = source.load(&mut DocumentCache::default(), &mut identities, now)?;
         say(&loaded.remarks);
         let mut faults = Faults::default();
         for (_, snapshot) in loaded.proxies {
@@ -81,6 +82,8 @@ fn validate(source: &Source, options: &Options) -> Result<ExitCode, Faults> {
 /// Proxies of one process, and what they are read from.
 pub(crate) struct Fleet {
     source: Source,
+    /// What was read of it.
+    known: DocumentCache,
     options: Options,
     identities: Identities,
     proxies: BTreeMap<String, Arc<Proxy>>,
@@ -108,9 +111,9 @@ pub(crate) fn start(source: Source, options: Options) -> Result<Fleet, Faults> {
     let writer = options.log_writer.clone();
     let now = SystemTime::now();
     let started = source.identities(now).and_then(|identities| {
-        let (proxies, snapshots) = (BTreeMap::new(), Snapshots::default());
-        let mut fleet = Fleet { source, options, identities, proxies, snapshots };
-        let loaded = fleet.source.load(&mut fleet.identities, now)?;
+        let (known, proxies, snapshots) = (DocumentCache::default(), BTreeMap::new(), Snapshots::default());
+        let mut fleet = Fleet { source, known, options, identities, proxies, snapshots };
+        let loaded = fleet.source.load(&mut fleet.known, &mut fleet.identities, now)?;
         fleet.apply(loaded)?;
         Ok(fleet)
     });
@@ -170,7 +173,7 @@ impl Fleet {
     /// The faults.
     pub(crate) fn reload(&mut self) -> Result<(), Faults> {
         let name = self.source.name();
-        let done = match self.source.load(&mut self.identities, SystemTime::now()) {
+        let done = match self.source.load(&mut self.known, &mut self.identities, SystemTime::now()) {
             Ok(loaded) => self.apply(loaded),
             Err(faults) => Err(self.refuse(faults)),
         };

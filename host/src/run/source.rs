@@ -7,7 +7,7 @@ use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
 use host::ca::SpiffeId;
 use istio_api::scalar::{DnsLabel, Labels};
-use istio_api::{File, Resources};
+use istio_api::{DocumentCache, File, Resources};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -44,16 +44,21 @@ impl Source {
         }
     }
 
-    /// Reads everything.
+    /// Reads everything; of resources what is not in `known`.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn load(&self, identities: &mut Identities, now: SystemTime) -> Result<Loaded, Faults> {
+    pub(crate) fn load(
+        &self,
+        known: &mut DocumentCache,
+        identities: &mut Identities,
+        now: SystemTime,
+    ) -> Result<Loaded, Faults> {
         match self {
             Self::Snapshot(file) => {
                 Ok(Loaded { proxies: vec![(String::new(), read_snapshot(file)?)], remarks: Vec::new() })
             }
-            Self::Mesh(arguments) => load_mesh(arguments, identities, now),
+            Self::Mesh(arguments) => load_mesh(arguments, known, identities, now),
         }
     }
 
@@ -63,21 +68,13 @@ impl Source {
     /// What is wrong with a CA that is named.
     pub(crate) fn identities(&self, now: SystemTime) -> Result<Identities, Faults> {
         match self {
-            Self::Mesh(arguments) if arguments.certs.is_none() && (arguments.all || arguments.ca.is_some()) => {
-                Identities::embedded(arguments.ca.as_deref(), now)
-            }
-            _ => Ok(self.kept_identities()),
-        }
-    }
-
-    /// The same, but for those that a CA of this process would issue: they end with it.
-    pub(crate) fn kept_identities(&self) -> Identities {
-        match self {
-            Self::Mesh(arguments) => match &arguments.certs {
-                Some(folder) => Identities::of_folder(folder.clone(), arguments.all),
-                None => Identities::none(),
+            Self::Snapshot(_) => Ok(Identities::none()),
+            Self::Mesh(arguments) => match (&arguments.certs, &arguments.ca) {
+                (Some(folder), _) => Ok(Identities::of_folder(folder.clone(), arguments.all)),
+                (None, Some(ca)) => Identities::embedded(Some(ca), now),
+                (None, None) if arguments.all => Identities::embedded(None, now),
+                (None, None) => Ok(Identities::none()),
             },
-            Self::Snapshot(_) => Identities::none(),
         }
     }
 
@@ -108,28 +105,65 @@ fn read_snapshot(file: &Path) -> Result<Snapshot, Faults> {
     serde_saphyr::from_str(&text).map_err(|error| Faults::one(format!("{name}: {error}")))
 }
 
-fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
+pub(crate) fn read_file(path: &Path) -> Result<Arc<File>, Faults> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| Faults::one(format!("{name}: {error}")))?;
     Ok(Arc::new(File { name, text }))
 }
 
-fn load_mesh(arguments: &MeshArguments, identities: &mut Identities, now: SystemTime) -> Result<Loaded, Faults> {
+fn load_mesh(
+    arguments: &MeshArguments,
+    known: &mut DocumentCache,
+    identities: &mut Identities,
+    now: SystemTime,
+) -> Result<Loaded, Faults> {
+    let resources = read_mesh(arguments, known)?;
+    let mesh = Mesh::new(&resources);
+    let compiled = compile(&mesh, arguments, chosen(&mesh, arguments)?, identities, now)?;
+    let name = |workload: &Workload| match arguments.all {
+        true => format!("{}/{}", workload.namespace, workload.name),
+        false => String::new(),
+    };
+    let proxies = compiled.proxies.into_iter().map(|(workload, snapshot)| (name(&workload), snapshot)).collect();
+    let mut all = self::remarks(&resources);
+    note(&mut all, mesh.not_acted_on().iter().map(|notice| format!("notice: {notice}")));
+    note(&mut all, compiled.remarks.into_iter());
+    Ok(Loaded { proxies, remarks: all })
+}
+
+/// Istio's resources, as the flags say.
+pub(crate) fn read_mesh(arguments: &MeshArguments, known: &mut DocumentCache) -> Result<Resources, Faults> {
     let mesh_config = arguments.mesh_config.as_deref().map(read_file).transpose()?;
     let options = istio_api::Options { namespace: arguments.namespace.clone(), mesh_config };
-    let resources = istio_api::read(&arguments.files, &options).map_err(|found| {
+    known.read(&arguments.files, &options).map_err(|found| {
         let mut faults = Faults::default();
         found.faults.iter().for_each(|fault| faults.push(fault.to_string()));
         faults
-    })?;
-    let mut remarks = remarks(&resources);
-    let mesh = Mesh::new(&resources);
-    let (mut proxies, mut faults) = (Vec::new(), Faults::default());
-    for (workload, mut settings) in chosen(&mesh, arguments)? {
+    })
+}
+
+/// What proxies run.
+pub(crate) struct CompiledMesh {
+    /// Each with its workload.
+    pub(crate) proxies: Vec<(Workload, Snapshot)>,
+    /// What is to be known about it.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// What the proxies of workloads run, each with the certificate of its workload, and what is to be known about it.
+pub(crate) fn compile(
+    mesh: &Mesh<'_>,
+    arguments: &MeshArguments,
+    chosen: Vec<(Workload, Settings)>,
+    identities: &mut Identities,
+    now: SystemTime,
+) -> Result<CompiledMesh, Faults> {
+    let (mut proxies, mut remarks, mut faults) = (Vec::new(), Vec::new(), Faults::default());
+    for (workload, mut settings) in chosen {
         let identity = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account);
         match identity.map_err(Faults::one).and_then(|identity| identities.folder(&identity, now)) {
             Ok(folder) => {
-                note(&mut remarks, folder.iter().filter_map(|folder| another_identity(folder, &mesh, &workload)));
+                note(&mut remarks, folder.iter().filter_map(|folder| another_identity(folder, mesh, &workload)));
                 settings.certificates = folder;
             }
             Err(found) => {
@@ -141,16 +175,15 @@ fn load_mesh(arguments: &MeshArguments, identities: &mut Identities, now: System
             true => mesh.gateway(&workload, &settings),
             false => mesh.sidecar(&workload, &settings),
         };
-        let name = if arguments.all { format!("{}/{}", workload.namespace, workload.name) } else { String::new() };
         match made {
             Ok(Compiled { snapshot, notices, .. }) => {
                 note(&mut remarks, notices.iter().map(|notice| format!("notice: {notice}")));
-                proxies.push((name, snapshot));
+                proxies.push((workload, snapshot));
             }
             Err(error) => error.faults.iter().for_each(|fault| faults.push(fault.to_string())),
         }
     }
-    faults.or(Loaded { proxies, remarks })
+    faults.or(CompiledMesh { proxies, remarks })
 }
 
 /// Says so when a workload's certificate is not the workload's: its clients will not have it.
@@ -162,7 +195,7 @@ fn another_identity(folder: &Path, mesh: &Mesh<'_>, workload: &Workload) -> Opti
 }
 
 /// What was read, and what was not looked at.
-fn remarks(resources: &Resources) -> Vec<String> {
+pub(crate) fn remarks(resources: &Resources) -> Vec<String> {
     let counts = resources.counts();
     let counts: Vec<_> =
         counts.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -193,7 +226,7 @@ fn chosen(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Vec<(Workload, S
     }
     let workloads = mesh.workloads();
     if workloads.is_empty() {
-        return Err(Faults::one("--all: the files have no WorkloadEntry"));
+        return Err(Faults::one("--all: the files have no WorkloadEntry and no running Pod"));
     }
     let mut faults = Faults::default();
     let mut chosen = Vec::with_capacity(workloads.len());
@@ -216,16 +249,17 @@ pub(crate) fn workload(mesh: &Mesh<'_>, wanted: &str, namespace: &DnsLabel) -> R
         let all = mesh.workloads();
         let known: Vec<_> = all.iter().map(|workload| format!("{}/{}", workload.namespace, workload.name)).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        format!("no WorkloadEntry of this name (there are: {known})")
+        format!("no WorkloadEntry, Pod, Deployment or StatefulSet of this name (there are: {known})")
     })
 }
 
-fn split<'w>(wanted: &'w str, namespace: &'w DnsLabel) -> (&'w str, &'w str) {
+/// Namespace and name of `[namespace/]name`.
+pub(crate) fn split<'w>(wanted: &'w str, namespace: &'w DnsLabel) -> (&'w str, &'w str) {
     wanted.split_once('/').unwrap_or((namespace.as_str(), wanted))
 }
 
 /// The workload that the flags name or describe.
-fn one(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Workload, Faults> {
+pub(crate) fn one(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Workload, Faults> {
     let mut workload = match &arguments.workload {
         Some(wanted) => match workload(mesh, wanted, &arguments.namespace) {
             Ok(workload) => workload,

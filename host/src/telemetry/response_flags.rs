@@ -12,7 +12,7 @@ pub struct ResponseFlags {
 }
 
 /// Every flag with its short name.
-const NAMES: [(ResponseFlags, &str); 19] = [
+const NAMES: [(ResponseFlags, &str); 20] = [
     (ResponseFlags::NO_HEALTHY_UPSTREAM, "UH"),
     (ResponseFlags::UPSTREAM_CONNECTION_FAILURE, "UF"),
     (ResponseFlags::UPSTREAM_OVERFLOW, "UO"),
@@ -30,6 +30,7 @@ const NAMES: [(ResponseFlags, &str); 19] = [
     (ResponseFlags::UPSTREAM_PROTOCOL_ERROR, "UPE"),
     (ResponseFlags::OVERLOAD_MANAGER, "OM"),
     (ResponseFlags::DURATION_TIMEOUT, "DT"),
+    (ResponseFlags::DNS_RESOLUTION_FAILED, "DF"),
     (ResponseFlags::UNAUTHORIZED_EXTERNAL_SERVICE, "UAEX"),
     (ResponseFlags::LOCAL_RESET, "LR"),
 ];
@@ -77,6 +78,8 @@ impl ResponseFlags {
     pub const NO_CLUSTER_FOUND: Self = Self::of(25);
     /// `OM`: the proxy is overloaded.
     pub const OVERLOAD_MANAGER: Self = Self::of(26);
+    /// `DF`: a name could not be looked up.
+    pub const DNS_RESOLUTION_FAILED: Self = Self::of(27);
 
     /// No flag.
     pub const NONE: Self = Self { set: 0, order: 0 };

@@ -11,6 +11,7 @@ pub(crate) use task::spawn as spawn_guarded;
 pub(crate) use thread::{Command, Setup, Sockets, WorkerHandle, spawn};
 pub(crate) use watch::{Watch, Watches, sweep_every};
 
+use crate::app::Lookup;
 use crate::overload::Overload;
 use crate::telemetry::{Counter, Registry};
 use date::Date;
@@ -36,6 +37,8 @@ pub(crate) struct Worker {
     connections: Cell<usize>,
     quiet: Notify,
     date: Date,
+    /// Looks up names of hosts that no cluster knows.
+    pub(crate) lookup: Lookup,
     /// Tasks that have panicked.
     panics: Counter,
 }
@@ -48,11 +51,11 @@ impl Worker {
     #[cfg(test)]
     pub(crate) fn new(seed: u64) -> Rc<Self> {
         let registry = Registry::for_threads(1);
-        Self::under(seed, Overload::new(&registry, None), &registry)
+        Self::under(seed, Overload::new(&registry, None), &registry, Arc::new(|_| Ok(Vec::new())))
     }
 
     /// A worker of a proxy that is so loaded.
-    pub(crate) fn under(seed: u64, overload: Arc<Overload>, registry: &Registry) -> Rc<Self> {
+    pub(crate) fn under(seed: u64, overload: Arc<Overload>, registry: &Registry, lookup: Lookup) -> Rc<Self> {
         Rc::new(Self {
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             watches: Watches::default(),
@@ -61,6 +64,7 @@ impl Worker {
             connections: Cell::new(0),
             quiet: Notify::new(),
             date: Date::default(),
+            lookup,
             panics: registry.counter("outrigger_task_panics", &[]),
         })
     }

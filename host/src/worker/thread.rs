@@ -2,7 +2,7 @@
 
 use crate::Faults;
 use crate::admin::VmReport;
-use crate::app::GuestLog;
+use crate::app::{GuestLog, Lookup};
 use crate::downstream::ActiveListener;
 use crate::generation::Generation;
 use crate::overload::Overload;
@@ -76,6 +76,7 @@ pub(crate) struct Setup {
     pub(crate) guest_log: Option<GuestLog>,
     pub(crate) log_writer: LogWriter,
     pub(crate) overload: Arc<Overload>,
+    pub(crate) lookup: Lookup,
 }
 
 /// Starts a worker.
@@ -103,7 +104,7 @@ struct Running {
 }
 
 async fn serve(number: usize, setup: Setup, mut commands: UnboundedReceiver<Command>) {
-    let worker = Worker::under(fastrand::u64(..), setup.overload, &setup.registry);
+    let worker = Worker::under(fastrand::u64(..), setup.overload, &setup.registry, setup.lookup);
     let (mailbox, mut mail) = unbounded_channel();
     let vms = Rc::new(VmTable::default());
     let services = WorkerServices::new(worker.clone(), setup.registry.clone(), mailbox, setup.guest_log);

@@ -1,11 +1,13 @@
 //! AuthorizationPolicies → what authz has for a workload.
 
+use crate::finding::Message;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use authz::config::{self, DryRun, HostProperties, Policy, PolicyAction, ProviderName};
 use istio_api::Resource;
 use istio_api::authorization_policy::{self as api, Action, AuthorizationPolicy};
 use istio_api::mesh_config::{self, ExtensionProvider};
+use plugin_config::At;
 
 /// Every field by its name: one that is added to either type and forgotten here does not compile.
 macro_rules! same_fields {
@@ -24,9 +26,28 @@ const DRY_RUN: &str = "istio.io/dry-run";
 /// Every policy that is for a workload: of its namespace and of the root namespace. `gateway`: whether it is a gateway,
 /// which policies for services pass by.
 pub(crate) fn compile(mesh: &Mesh<'_>, workload: &Workload, report: &mut Report) -> authz::Config {
+    config(mesh, workload, selected(mesh, workload), report)
+}
+
+/// What the filter has to say of a policy by itself, at `policies[0]`.
+pub(crate) fn check(mesh: &Mesh<'_>, resource: &Resource<AuthorizationPolicy>, at: &mut At) {
+    let workload = Workload { namespace: resource.metadata.namespace().to_owned(), ..Workload::default() };
+    let mut report = Report::default();
+    let config = config(mesh, &workload, vec![resource], &mut report);
+    // Of one that is refused already nothing is to be added.
+    if report.faults.is_empty() {
+        authz::policies(&config, at);
+    }
+}
+
+fn config(
+    mesh: &Mesh<'_>,
+    workload: &Workload,
+    policies: Vec<&Resource<AuthorizationPolicy>>,
+    report: &mut Report,
+) -> authz::Config {
     let settings = &mesh.settings;
-    let policies =
-        selected(mesh, workload).into_iter().map(|policy| of_resource(policy, settings.providers(), report)).collect();
+    let policies = policies.into_iter().map(|policy| of_resource(policy, settings.providers(), report)).collect();
     authz::Config {
         workload: config::Workload {
             namespace: workload.namespace.clone(),
@@ -49,7 +70,8 @@ pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Reso
             && policy.spec.target_ref.is_none()
             && policy.spec.target_refs.is_empty()
     };
-    crate::mesh::by_age(resources).into_iter().filter(near).collect()
+    // Of thousands few are left to be sorted.
+    crate::mesh::by_age(resources.iter().filter(near))
 }
 
 /// Policies as they are for connections that carry no HTTP, of which only addresses, ports, names and identities are
@@ -113,7 +135,8 @@ fn of_resource(
         && !providers.iter().any(|known| known.name == name)
     {
         let field = Field { name: resource, path: "spec.provider.name" };
-        report.refuse(field, name, "MeshConfig has no such provider among extensionProviders: nobody could be asked");
+        let reason = "MeshConfig has no such provider among extensionProviders: nobody could be asked";
+        report.refuse_as(&Message::REFERENCED_RESOURCE_NOT_FOUND, field, name, reason);
     }
     let dry_run = resource.metadata.annotation(DRY_RUN);
     Policy {

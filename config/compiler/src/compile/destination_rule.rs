@@ -79,7 +79,6 @@ struct Builder<'b, 'r> {
 
 impl Builder<'_, '_> {
     fn cluster(&self, report: &mut Report) -> Cluster {
-        self.say_what_is_left_out(report);
         let (endpoints, dns) = self.endpoints(report);
         let pool = self.policy.connection_pool.as_ref().map(|pool| pool.value);
         let (tcp, http) = (pool.and_then(|pool| pool.tcp.as_ref()), pool.and_then(|pool| pool.http.as_ref()));
@@ -114,7 +113,7 @@ impl Builder<'_, '_> {
         let is_auto = self.policy.tls.is_none() && self.is_auto();
         let (mut endpoints, mut names) = (Vec::new(), Vec::new());
         for (endpoint, (weight, priority)) in self.selected().zip(weights) {
-            let port = endpoint.port(self.port);
+            let Some(port) = endpoint.port(self.port) else { continue };
             let locality = endpoint.locality.clone();
             let plaintext = is_auto && !self.takes_mutual_tls(endpoint);
             match endpoint.address.parse::<IpAddr>() {
@@ -149,13 +148,14 @@ impl Builder<'_, '_> {
         (endpoints, dns)
     }
 
-    /// The endpoints of the subset, or of the service.
+    /// The endpoints of the subset, or of the service, that have the port.
     fn selected(&self) -> impl Iterator<Item = &ServiceEndpoint> {
         let labels = self.subset.map(|subset| &subset.labels);
         self.service
             .endpoints
             .iter()
             .filter(move |endpoint| labels.is_none_or(|labels| labels.select(&endpoint.labels)))
+            .filter(|endpoint| endpoint.port(self.port).is_some())
     }
 
     /// Weight and priority of each selected endpoint.
@@ -331,9 +331,9 @@ impl Builder<'_, '_> {
     /// Whether an endpoint has a sidecar that takes mutual TLS on this port.
     fn takes_mutual_tls(&self, endpoint: &ServiceEndpoint) -> bool {
         let namespace = endpoint.workload.as_ref().map_or(self.service.namespace.as_str(), |(namespace, _)| namespace);
-        let port = endpoint.port(self.port);
+        let mode = |port| self.mesh.peer_authentications.of(namespace, &endpoint.labels, port).mode;
         mutual_tls::has_sidecar(endpoint)
-            && self.mesh.peer_authentications.of(namespace, &endpoint.labels, port).mode != PeerMode::Disable
+            && endpoint.port(self.port).is_some_and(|port| mode(port) != PeerMode::Disable)
     }
 
     fn mutual_tls(&self, folder: &Path, written: Option<&ClientTls>) -> UpstreamTls {
@@ -354,6 +354,13 @@ impl Builder<'_, '_> {
             let reason = "credentials of sidecars are not read: give files";
             report.refuse(field, format!("credentialName {name}"), reason);
             return None;
+        }
+        if written.ca_crl.is_some() {
+            report.refuse(
+                field,
+                "caCrl",
+                "is not looked at yet: servers whose certificates were revoked would be trusted",
+            );
         }
         let file = |path: &Option<String>| path.as_ref().map(|path| DataSource::File(PathBuf::from(path)));
         let certificate = file(&written.client_certificate).zip(file(&written.private_key));
@@ -378,41 +385,6 @@ impl Builder<'_, '_> {
             },
             ..UpstreamTls::default()
         })
-    }
-
-    /// What is read and checked, and does nothing yet.
-    fn say_what_is_left_out(&self, report: &mut Report) {
-        let mut left_out = |said: Option<(&dyn crate::report::Named, String)>, reason: &str| {
-            if let Some((name, path)) = said {
-                report.notice(Field { name, path: &path }, "", reason);
-            }
-        };
-        macro_rules! part {
-            ($block:ident, $($field:ident)?, $name:literal) => {
-                self.policy.$block.as_ref().filter(|_said| true $(&& _said.value.$field.is_some())?).map(|said| {
-                    let path = if $name.is_empty() { said.path.clone() } else { format!("{}.{}", said.path, $name) };
-                    (said.rule as &dyn crate::report::Named, path)
-                })
-            };
-        }
-        left_out(part!(tunnel,, ""), "tunnels are not made yet: connections go to the destination itself");
-        left_out(part!(proxy_protocol,, ""), "no PROXY header is sent yet");
-        left_out(part!(load_balancer, warmup, "warmup"), "new endpoints get their full share at once");
-        left_out(
-            part!(load_balancer, warmup_duration_secs, "warmupDurationSecs"),
-            "new endpoints get their full share at once",
-        );
-        left_out(
-            part!(load_balancer, zone_aware_lb_setting, "zoneAwareLbSetting"),
-            "zones are not weighed against each other yet",
-        );
-        if let Some(said) = &self.policy.load_balancer
-            && said.value.simple == Some(SimpleLb::Passthrough)
-        {
-            let path = format!("{}.simple", said.path);
-            let reason = "the caller's own address is not used yet: an endpoint is chosen by least requests";
-            report.notice(Field { name: said.rule, path: &path }, "PASSTHROUGH", reason);
-        }
     }
 }
 

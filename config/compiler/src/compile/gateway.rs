@@ -6,6 +6,7 @@ use super::origin::{Origin, Origins};
 use super::virtual_service::{Meant, RouteCompiler};
 use super::wasm_plugin::{Mode, UserPlugins};
 use super::{Settings, authorization_policy, server_tls};
+use crate::finding::Message;
 use crate::mesh::names::covers;
 use crate::mesh::virtual_services::RoutedHosts;
 use crate::mesh::{Mesh, Service, Workload};
@@ -92,14 +93,18 @@ pub(crate) fn compile<'m>(
     Ok(made)
 }
 
-/// Where a server listens: on its port, or where a Service in front of the gateway sends that.
-fn address(mesh: &Mesh<'_>, workload: &Workload, placed: &Placed<'_>, report: &mut Report) -> Option<SocketAddr> {
-    let number = placed.server.port.number.get();
+/// The port that a gateway listens on for one that is asked for: the same, or where a Service in front of it sends that.
+pub(crate) fn listening_port(mesh: &Mesh<'_>, gateway: &Workload, number: u16) -> u16 {
     let in_front = mesh.registry.all().iter().filter(|service| {
-        let selects = service.selector.as_ref().is_some_and(|selector| selector.select(&workload.labels));
-        selects && service.namespace == workload.namespace
+        let selects = service.selector.as_ref().is_some_and(|selector| selector.select(&gateway.labels));
+        selects && service.namespace == gateway.namespace
     });
-    let target = in_front.filter_map(|service| service.port(number)).map(|port| port.target).next();
+    let target = in_front.filter_map(|service| service.port(number)).find_map(|port| gateway.target(port));
+    target.unwrap_or(number)
+}
+
+/// Where a server listens.
+fn address(mesh: &Mesh<'_>, workload: &Workload, placed: &Placed<'_>, report: &mut Report) -> Option<SocketAddr> {
     let bind = match placed.server.bind.as_deref() {
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Some(bind) => match bind.parse() {
@@ -115,7 +120,7 @@ fn address(mesh: &Mesh<'_>, workload: &Workload, placed: &Placed<'_>, report: &m
             }
         },
     };
-    Some(SocketAddr::new(bind, target.unwrap_or(number)))
+    Some(SocketAddr::new(bind, listening_port(mesh, workload, placed.server.port.number.get())))
 }
 
 impl<'m> Maker<'_, 'm> {
@@ -142,8 +147,9 @@ impl<'m> Maker<'_, 'm> {
             let names = server_names(placed.server);
             if let Some(name) = names.iter().find(|name| names_taken.contains(*name)) {
                 let path = format!("{}.hosts", placed.path);
-                let reason = "another server has this host on this port: this server is left out (IST0145)";
-                self.report.notice(Field { name: placed.resource, path: &path }, name, reason);
+                let reason = "another server has this host on this port: this server is left out";
+                let field = Field { name: placed.resource, path: &path };
+                self.report.find(&Message::CONFLICTING_GATEWAYS, field, name, reason);
                 continue;
             }
             names_taken.extend(names.iter().cloned());
@@ -317,11 +323,14 @@ impl<'m> Maker<'_, 'm> {
             return Ok(());
         };
         let path = format!("spec.tcp[{index}]");
-        if let Some(cluster) = self.l4_cluster(&route.route, service, &path, port)
-            && chains.is_empty()
-        {
-            chains.push(chain(FilterChainMatch::default(), self.tcp_proxy(cluster)?));
+        let Some(cluster) = self.l4_cluster(&route.route, service, &path, port) else { return Ok(()) };
+        if !chains.is_empty() {
+            let field = Field { name: placed.resource, path: &placed.path };
+            let reason = "another server has this port: this server is left out";
+            self.report.find(&Message::CONFLICTING_GATEWAYS, field, port, reason);
+            return Ok(());
         }
+        chains.push(chain(FilterChainMatch::default(), self.tcp_proxy(cluster)?));
         Ok(())
     }
 
@@ -378,24 +387,33 @@ fn server_names(server: &Server) -> Vec<String> {
     server.hosts.iter().map(|host| host.host.as_str().to_ascii_lowercase()).collect()
 }
 
-/// The domains under which a server serves a VirtualService: of each pair of hosts that meet, the narrower.
+/// The domains under which a server serves a VirtualService.
 fn served(placed: &Placed<'_>, service: &RoutedHosts<'_>) -> Vec<String> {
     let namespace = service.resource.metadata.namespace();
-    let mut domains = Vec::new();
-    for host in &placed.server.hosts {
-        let sees = match &host.namespace {
+    let hosts = service.hosts.iter();
+    hosts.flat_map(|host| domains(placed.resource, placed.server, namespace, host)).collect()
+}
+
+/// The domains under which a server of a Gateway serves a host of a VirtualService of a namespace: of each pair of hosts
+/// that meet, the narrower.
+pub(crate) fn domains<'h>(
+    gateway: &Resource<Gateway>,
+    server: &Server,
+    namespace: &str,
+    host: &'h str,
+) -> impl Iterator<Item = String> + use<'h> {
+    let meets = |one: &istio_api::scalar::GatewayHost| {
+        let sees = match &one.namespace {
             NamespaceScope::Any => true,
-            NamespaceScope::Own => namespace == placed.resource.metadata.namespace(),
+            NamespaceScope::Own => namespace == gateway.metadata.namespace(),
             NamespaceScope::Named(name) => namespace == name.as_str(),
         };
-        let wide = host.host.as_str().to_ascii_lowercase();
-        for name in service.hosts.iter().filter(|_| sees) {
-            if covers(&wide, name) {
-                domains.push(name.clone());
-            } else if covers(name, &wide) {
-                domains.push(wide.clone());
-            }
+        let wide = one.host.as_str().to_ascii_lowercase();
+        match sees {
+            true if covers(&wide, host) => Some(host.to_owned()),
+            true if covers(host, &wide) => Some(wide),
+            _ => None,
         }
-    }
-    domains
+    };
+    server.hosts.iter().filter_map(meets).collect::<Vec<_>>().into_iter()
 }

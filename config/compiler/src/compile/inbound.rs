@@ -81,7 +81,7 @@ fn listener(name: String, address: SocketAddr, use_original_dst: bool, filter_ch
 fn app_ports<'m>(mesh: &'m Mesh<'_>, workload: &Workload, settings: &Settings) -> Vec<AppPort<'m>> {
     let mut ports: Vec<AppPort<'m>> = Vec::new();
     let own = (workload.namespace.as_str(), workload.name.as_str());
-    for service in mesh.registry.all() {
+    for service in mesh.registry.of_namespace(&workload.namespace) {
         let is_own = |named: &Option<(String, String)>| {
             named.as_ref().is_some_and(|(namespace, name)| (namespace.as_str(), name.as_str()) == own)
         };
@@ -91,7 +91,9 @@ fn app_ports<'m>(mesh: &'m Mesh<'_>, workload: &Workload, settings: &Settings) -
             continue;
         }
         for port in service.ports.iter().filter(|port| port.is_proxied()) {
-            let number = endpoint.map_or(port.target, |endpoint| endpoint.port(port));
+            let Some(number) = endpoint.map_or_else(|| workload.target(port), |endpoint| endpoint.port(port)) else {
+                continue;
+            };
             if !ports.iter().any(|known| known.number == number) {
                 ports.push(AppPort {
                     number,
@@ -121,10 +123,6 @@ fn ingress_ports<'m>(
             let path = format!("{path}.tls");
             let reason = "TLS of a sidecar's own listeners is not served yet: requests would come in plain text";
             report.refuse(Field { name: sidecar, path: &path }, "", reason);
-        }
-        if written.connection_pool.is_some() {
-            let path = format!("{path}.connectionPool");
-            report.notice(Field { name: sidecar, path: &path }, "", "the application is called without bounds");
         }
         let number = written.port.number;
         let made = app(written, workload, settings).and_then(|app| Ok((app, bind(written, workload)?)));

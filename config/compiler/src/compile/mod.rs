@@ -5,11 +5,11 @@ mod authentication;
 pub(crate) mod authorization_policy;
 mod destination_rule;
 mod filters;
-mod gateway;
+pub(crate) mod gateway;
 mod inbound;
 mod mutual_tls;
 mod origin;
-pub(crate) mod outbound;
+mod outbound;
 mod server_tls;
 mod sidecar;
 mod virtual_service;
@@ -18,6 +18,7 @@ mod wasm_plugin;
 pub(crate) use filters::FilterConfigs;
 pub use origin::{Origin, Origins};
 
+use crate::finding::{Finding, Message};
 use crate::mesh::{Mesh, Workload};
 use crate::report::Report;
 use crate::snapshot::{AccessLog, Destination, HttpConnectionManager, NetworkFilter, Plugin, Snapshot, TcpProxy};
@@ -89,16 +90,16 @@ pub struct Compiled {
     /// What each route was made of.
     pub origins: Origins,
     /// What is written and not acted on, or hardly as it was meant.
-    pub notices: Vec<Fault>,
+    pub notices: Vec<Finding>,
 }
 
 /// Why nothing was made.
 #[derive(Clone, Debug)]
 pub struct CompileError {
     /// What is refused.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<Finding>,
     /// What would have been said otherwise.
-    pub notices: Vec<Fault>,
+    pub notices: Vec<Finding>,
 }
 
 impl fmt::Display for CompileError {
@@ -186,7 +187,7 @@ fn finish(made: serde_json::Result<Snapshot>, origins: Origins, report: Report) 
         Err(error) => {
             let reason = format!("a plugin's configuration cannot be written as JSON: {error}");
             let whole = Fault { resource: None, path: String::new(), value: String::new(), reason, place: None };
-            faults.push(whole);
+            faults.push(Finding { message: &Message::REFUSED, fault: whole });
             Err(CompileError { faults, notices })
         }
     }

@@ -78,11 +78,12 @@ pub(crate) fn identities(settings: &MeshSettings<'_>, service: &Service) -> Vec<
     identities
 }
 
-/// Whether there is a sidecar before an endpoint: it says so, or it is a workload of the mesh and does not say otherwise.
+/// Whether there is a sidecar before an endpoint: it says so, or it is a workload of the mesh, no gateway, and does not say
+/// otherwise. A gateway's servers have the TLS that they say, and no other.
 pub(crate) fn has_sidecar(endpoint: &crate::mesh::ServiceEndpoint) -> bool {
     match endpoint.labels.get(TLS_MODE) {
         Some(mode) => mode == "istio",
-        None => endpoint.workload.is_some(),
+        None => endpoint.workload.is_some() && !endpoint.is_gateway,
     }
 }
 

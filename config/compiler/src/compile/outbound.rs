@@ -7,8 +7,9 @@ use super::origin::Origins;
 use super::sidecar;
 use super::virtual_service::{RouteCompiler, mesh_gateways};
 use super::wasm_plugin::{Mode, UserPlugins};
+use crate::finding::Message;
 use crate::mesh::{Mesh, Service, ServicePort, Workload};
-use crate::report::Report;
+use crate::report::{Field, Report};
 use crate::snapshot::{
     Cluster, Destination, Direction, FilterChain, FilterChainMatch, HttpConnectionManager, Listener, NetworkFilter,
     UpstreamProtocol,
@@ -55,7 +56,7 @@ pub(crate) fn compile(
         connect: true,
         ..settings.manager(mesh, destination)
     };
-    let mut filter_chains = tcp_chains(mesh, &visible, settings);
+    let mut filter_chains = tcp_chains(mesh, &visible, settings, report);
     filter_chains.push(FilterChain {
         filter_chain_match: FilterChainMatch::default(),
         transport_socket: None,
@@ -105,22 +106,6 @@ fn imported<'m>(
     imported
 }
 
-/// How requests are routed: what the filters have, and what that was made of.
-pub(crate) struct Routes {
-    pub(crate) configs: FilterConfigs,
-    pub(crate) origins: Origins,
-}
-
-/// How the requests of a workload are routed, for whoever explains it.
-pub(crate) fn routes(mesh: &Mesh<'_>, workload: &Workload) -> Routes {
-    let scope = sidecar::of_workload(mesh, workload);
-    let imported = imported(mesh, workload, scope);
-    let visible: Vec<&Service> = imported.iter().map(Cow::as_ref).collect();
-    let mut origins = Origins::default();
-    let configs = configs(mesh, workload, &visible, scope, &mut origins, &mut Report::default());
-    Routes { configs, origins }
-}
-
 fn configs(
     mesh: &Mesh<'_>,
     workload: &Workload,
@@ -144,30 +129,46 @@ fn configs(
 
 /// Ports of services that speak no HTTP. What is redirected to such a port is forwarded as it comes; of several services
 /// on one port the first: they differ by their addresses only, which chains do not tell apart yet.
-fn tcp_chains(mesh: &Mesh<'_>, visible: &[&Service], settings: &Settings) -> Vec<FilterChain> {
-    let mut taken: HashSet<u16> = visible
-        .iter()
-        .flat_map(|service| &service.ports)
-        .filter(|port| port.is_http())
-        .map(|port| port.number)
-        .collect();
+fn tcp_chains(mesh: &Mesh<'_>, visible: &[&Service], settings: &Settings, report: &mut Report) -> Vec<FilterChain> {
+    let ports = || visible.iter().flat_map(|service| service.ports.iter().map(move |port| (*service, port)));
+    let mut taken: HashMap<u16, (&Service, &ServicePort)> = HashMap::new();
+    for (service, port) in ports().filter(|(_, port)| port.is_http()) {
+        taken.entry(port.number).or_insert((service, port));
+    }
     let mut chains = Vec::new();
-    for service in visible {
-        for port in service.ports.iter().filter(|port| port.is_proxied() && !port.is_http()) {
-            if taken.insert(port.number) {
-                let cluster = cluster_name(port.number, "", &service.hostname);
-                chains.push(FilterChain {
-                    filter_chain_match: FilterChainMatch {
-                        destination_port: Some(port.number),
-                        ..FilterChainMatch::default()
-                    },
-                    transport_socket: None,
-                    network_filter: NetworkFilter::TcpProxy(settings.tcp_proxy(mesh, cluster)),
-                });
-            }
+    for (service, port) in ports().filter(|(_, port)| port.is_proxied() && !port.is_http()) {
+        if let Some(first) = taken.get(&port.number) {
+            same_port(service, port, *first, report);
+            continue;
         }
+        taken.insert(port.number, (service, port));
+        let cluster = cluster_name(port.number, "", &service.hostname);
+        chains.push(FilterChain {
+            filter_chain_match: FilterChainMatch { destination_port: Some(port.number), ..FilterChainMatch::default() },
+            transport_socket: None,
+            network_filter: NetworkFilter::TcpProxy(settings.tcp_proxy(mesh, cluster)),
+        });
     }
     chains
+}
+
+/// Says whose connections are taken for somebody else's.
+fn same_port(service: &Service, port: &ServicePort, first: (&Service, &ServicePort), report: &mut Report) {
+    let (other, of_other) = first;
+    if service.hostname == other.hostname {
+        return;
+    }
+    let (number, field) = (format!("port {}", port.number), Field { name: service, path: &service.path });
+    let fate = match of_other.is_http() {
+        true => format!("connections are taken for requests, as those to {}", other.hostname),
+        false => format!("connections go to {}", other.hostname),
+    };
+    if !service.kubernetes && service.addresses.is_empty() {
+        let reason = format!("nothing but the port tells it from others: {fate}");
+        report.find(&Message::SERVICE_ENTRY_ADDRESSES_REQUIRED, field, number, reason);
+    } else {
+        report.notice(field, number, format!("addresses are not told apart yet: {fate}"));
+    }
 }
 
 /// Virtual hosts as they come together: services of one VirtualService on one port share one.

@@ -1,6 +1,7 @@
 //! Istio's `ServerTLSSettings` → the transport socket of a filter chain.
 
 use super::mutual_tls;
+use crate::finding::Message;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion};
@@ -92,7 +93,7 @@ fn sources(
         let secret = mesh.secret(&workload.namespace, name);
         let Some(secret) = secret else {
             let reason = format!("no Secret of this name in namespace {}, where the gateway is", workload.namespace);
-            report.refuse(field, name, reason);
+            report.refuse_as(&Message::REFERENCED_RESOURCE_NOT_FOUND, field, name, reason);
             continue;
         };
         let certificate_chain = value(secret, &["tls.crt", "cert"]);
@@ -101,7 +102,10 @@ fn sources(
             Some((certificate_chain, private_key)) => {
                 sources.certificates.push(TlsCertificate { certificate_chain, private_key });
             }
-            None => report.refuse(field, name, "the Secret has no tls.crt and tls.key"),
+            None => {
+                let reason = "the Secret has no tls.crt and tls.key";
+                report.refuse_as(&Message::INVALID_GATEWAY_CREDENTIAL, field, name, reason);
+            }
         }
         let ca = value(secret, &["ca.crt", "cacert"]);
         let apart = mesh.secret(&workload.namespace, &format!("{name}-cacert"));

@@ -3,6 +3,7 @@
 use super::destination_rule::{cluster_name, consistent_hash};
 use super::filters::FilterConfigs;
 use super::origin::{Origin, Origins};
+use crate::finding::Message;
 use crate::mesh::destination_rules::Said;
 use crate::mesh::names::{MESH, full_name, gateway_name};
 use crate::mesh::virtual_services::{HttpEntry, RoutedHosts};
@@ -50,7 +51,7 @@ impl RouteCompiler<'_, '_> {
     /// The route of a service that no VirtualService routes.
     pub(crate) fn default_route(&mut self, service: &Service, port: u16) -> RouteConfig {
         let cluster = cluster_name(port, "", &service.hostname);
-        let mut route = RouteConfig { retries: Some(self.default_retries()), ..RouteConfig::default() };
+        let mut route = RouteConfig { retries: Some(self.retries(None)), ..RouteConfig::default() };
         match consistent_hash(self.mesh, self.client, service, port, None) {
             None => route.cluster = Some(cluster),
             Some(hash) => {
@@ -58,7 +59,7 @@ impl RouteCompiler<'_, '_> {
                 let destination = weighted_shifting::Destination { cluster, ..Default::default() };
                 let policy = ShiftingPolicy {
                     destinations: vec![destination],
-                    hash: Some(hash_key(&hash, self.report)),
+                    hash: Some(hash_key(&hash)),
                     ..ShiftingPolicy::default()
                 };
                 self.origins.insert(id.clone(), Origin::of(service, &service.path));
@@ -123,7 +124,7 @@ impl RouteCompiler<'_, '_> {
             route.headers = written.headers.as_ref().map(headers);
             return route;
         }
-        route.retries = Some(self.retries(written.retries.as_ref(), entry));
+        route.retries = Some(self.retries(written.retries.as_ref()));
         self.destinations(&mut route, entry, port);
         let mirrors = self.mirrors(entry, port);
         if !mirrors.is_empty() {
@@ -154,7 +155,7 @@ impl RouteCompiler<'_, '_> {
             [] => route.headers = route_headers,
             _ => {
                 let own = written.route.iter().any(|destination| destination.headers.is_some());
-                let hash = hashes.first().map(|hash| hash_key(hash, self.report));
+                let hash = hashes.first().map(|hash| hash_key(hash));
                 if let Some(other) =
                     hashes.iter().find(|other| hashes.first().is_some_and(|one| one.value != other.value))
                 {
@@ -174,7 +175,9 @@ impl RouteCompiler<'_, '_> {
         let written = &*entry.route;
         let mut mirrors = Vec::new();
         if let Some(destination) = &written.mirror {
-            let percentage = written.mirror_percentage.or_else(|| written.mirror_percent.and_then(whole_percent));
+            let percentage = written
+                .mirror_percentage
+                .or_else(|| written.mirror_percent.or(written.mirror_percent_snake).and_then(whole_percent));
             let path = format!("{}.mirror", entry.path);
             let (cluster, _) = self.cluster(destination, entry, &path, port);
             mirrors.push(mirroring::Mirror { cluster, percentage });
@@ -203,46 +206,32 @@ impl RouteCompiler<'_, '_> {
         let Meant { host, service, port, subset } = &meant;
         let path = |field: &str| format!("{path}.{field}");
         let Some(service) = service else {
-            let reason = "no such service: requests get 503 (IST0101)";
-            let path = path("host");
-            self.report.notice(Field { name: entry.owner, path: &path }, host, reason);
+            let (path, reason) = (path("host"), "no such service: requests get 503");
+            let field = Field { name: entry.owner, path: &path };
+            self.report.find(&Message::REFERENCED_RESOURCE_NOT_FOUND, field, host, reason);
             return (meant.cluster_name(), None);
         };
         if service.port(*port).is_none() {
-            let reason = format!("{host} has no such port: requests get 503 (IST0112)");
-            let path = path("port");
-            self.report.notice(Field { name: entry.owner, path: &path }, port, reason);
+            let (path, reason) = (path("port"), format!("{host} has no such port: requests get 503"));
+            let message = match destination.port {
+                Some(_) => &Message::REFERENCED_RESOURCE_NOT_FOUND,
+                None => &Message::VIRTUAL_SERVICE_DESTINATION_PORT_SELECTOR_REQUIRED,
+            };
+            self.report.find(message, Field { name: entry.owner, path: &path }, port, reason);
         } else if let Some(name) = subset
             && self.mesh.subset_labels(self.client, service, name).is_none()
         {
-            let reason = format!("no DestinationRule gives {host} such a subset: requests get 503 (IST0101)");
+            let reason = format!("no DestinationRule gives {host} such a subset: requests get 503");
             let path = path("subset");
-            self.report.notice(Field { name: entry.owner, path: &path }, name, reason);
+            let field = Field { name: entry.owner, path: &path };
+            self.report.find(&Message::REFERENCED_RESOURCE_NOT_FOUND, field, name, reason);
         }
         let hash = consistent_hash(self.mesh, self.client, service, *port, *subset);
         (meant.cluster_name(), hash)
     }
 
-    fn retries(&mut self, written: Option<&Retries>, entry: &HttpEntry<'_>) -> header_rules::RetriesConfig {
-        let Some(written) = written.or(self.mesh.settings.default_retries()) else { return default_retries() };
-        let left_out = [
-            ("retryRemoteLocalities", written.retry_remote_localities == Some(true)),
-            ("retryIgnorePreviousHosts", written.retry_ignore_previous_hosts == Some(false)),
-            ("backoff", written.backoff.is_some()),
-        ];
-        for (field, _) in left_out.iter().filter(|(_, given)| *given) {
-            let path = format!("{}.retries.{field}", entry.path);
-            self.report.notice(
-                Field { name: entry.owner, path: &path },
-                "",
-                "is not acted on yet: retries go by default",
-            );
-        }
-        retries(written)
-    }
-
-    fn default_retries(&self) -> header_rules::RetriesConfig {
-        self.mesh.settings.default_retries().map_or_else(default_retries, retries)
+    fn retries(&self, written: Option<&Retries>) -> header_rules::RetriesConfig {
+        written.or(self.mesh.settings.default_retries()).map_or_else(default_retries, retries)
     }
 }
 
@@ -334,17 +323,13 @@ fn shifted(cluster: String, written: &HttpRouteDestination) -> weighted_shifting
     }
 }
 
-fn hash_key(said: &Said<'_, ConsistentHash>, report: &mut Report) -> HashKey {
+fn hash_key(said: &Said<'_, ConsistentHash>) -> HashKey {
     let hash = said.value;
     let cookie = |cookie: &istio_api::destination_rule::HttpCookie| weighted_shifting::Cookie {
         name: cookie.name.clone(),
         path: cookie.path.to_option(),
         ttl: cookie.ttl,
     };
-    if hash.http_cookie.as_ref().is_some_and(|cookie| !cookie.attributes.is_empty()) {
-        let path = format!("{}.httpCookie.attributes", said.path);
-        report.notice(Field { name: said.rule, path: &path }, "", "cookies are set without further attributes yet");
-    }
     HashKey {
         http_header_name: hash.http_header_name.to_option(),
         http_cookie: hash.http_cookie.as_ref().map(cookie),

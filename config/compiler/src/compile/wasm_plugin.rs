@@ -42,6 +42,8 @@ struct Written<'m> {
     priority: Option<i32>,
     matches: &'m [TrafficSelector],
     wasm: &'m WasmConfig,
+    /// Where that is.
+    at: &'static str,
 }
 
 /// The plugins that are for a workload, in the order in which they act.
@@ -83,8 +85,9 @@ fn written<'m>(mesh: &Mesh<'m>, report: &mut Report) -> Vec<Written<'m>> {
     for resource in crate::mesh::by_age(&resources.wasm_plugins) {
         let spec = &resource.spec;
         if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
+            let path = if spec.target_ref.is_some() { "spec.targetRef" } else { "spec.targetRefs" };
             let reason = "references are for waypoints and Kubernetes' Gateway API: the plugin is nowhere";
-            report.notice(Field { name: resource, path: "spec.targetRefs" }, "", reason);
+            report.notice(Field { name: resource, path }, "", reason);
             continue;
         }
         all.push(Written {
@@ -95,6 +98,7 @@ fn written<'m>(mesh: &Mesh<'m>, report: &mut Report) -> Vec<Written<'m>> {
             priority: spec.priority,
             matches: &spec.matches,
             wasm: &spec.wasm,
+            at: "spec",
         });
     }
     for resource in crate::mesh::by_age(&resources.traffic_extensions) {
@@ -116,6 +120,7 @@ fn written<'m>(mesh: &Mesh<'m>, report: &mut Report) -> Vec<Written<'m>> {
             priority: spec.priority,
             matches: &spec.matches,
             wasm,
+            at: "spec.wasm",
         });
     }
     all
@@ -123,18 +128,22 @@ fn written<'m>(mesh: &Mesh<'m>, report: &mut Report) -> Vec<Written<'m>> {
 
 fn plugin(one: &Written<'_>, report: &mut Report) -> Option<(Plugin, Module)> {
     let wasm = one.wasm;
-    let field = |path| Field { name: one.named, path };
+    let at = |field: &str| format!("{}.{field}", one.at);
     let path = PathBuf::from(wasm.url.strip_prefix("file://").or_else(|| {
         let reason = "modules are not fetched yet: give the module as a file, file:///path/to/it.wasm";
-        report.refuse(field("spec.url"), &wasm.url, reason);
+        report.refuse(Field { name: one.named, path: &at("url") }, &wasm.url, reason);
         None
     })?);
     if wasm.kind == PluginType::Network {
-        report.refuse(field("spec.type"), "NETWORK", "plugins of connections are not placed yet");
+        report.refuse(
+            Field { name: one.named, path: &at("type") },
+            "NETWORK",
+            "plugins of connections are not placed yet",
+        );
         return None;
     }
     if wasm.sha256.is_some() {
-        report.notice(field("spec.sha256"), "", "a file's checksum is not compared");
+        report.notice(Field { name: one.named, path: &at("sha256") }, "", "a file's checksum is not compared");
     }
     let danger_fail_open = one.metadata.annotation(DANGER_FAIL_OPEN) == Some("true");
     let guards = matches!(one.phase, extension::Phase::Authn | extension::Phase::Authz);
@@ -144,9 +153,10 @@ fn plugin(one: &Written<'_>, report: &mut Report) -> Option<(Plugin, Module)> {
              {DANGER_FAIL_OPEN}: \"true\"",
             one.phase.as_str()
         );
-        report.refuse(field("spec.failStrategy"), "FAIL_OPEN", reason);
+        report.refuse(Field { name: one.named, path: &at("failStrategy") }, "FAIL_OPEN", reason);
     }
-    let environment = wasm.vm_config.as_ref().map(|vm| environment(vm, field("spec.vmConfig.env"), report));
+    let environment =
+        wasm.vm_config.as_ref().map(|vm| environment(vm, Field { name: one.named, path: &at("vmConfig.env") }, report));
     let name = format!("{}.{}", one.metadata.namespace(), one.metadata.name);
     let plugin = Plugin {
         module: name.clone(),

@@ -1,135 +1,98 @@
-//! At the server's proxy: every policy that is for the workload, what it says, and what they decide together.
+//! Behind a cluster: the endpoints that it has, and what the proxy of each does.
 
-use super::{DescribedRequest, Explanation, refused};
-use crate::compile::{CompileError, authorization_policy};
-use crate::mesh::{Mesh, Service, Workload};
-use crate::report::Report;
-use authz::{Attributes, Decision, Described, Policies, Surroundings, Unavailable};
-use istio_api::{AuthorizationPolicy, Resource};
-use plugin_config::At;
+use super::policies::FORBIDDEN;
+use super::proxy::{settings, unspoken};
+use super::{DescribedRequest, Walk, plugins};
+use crate::compile::{CompileError, Settings};
+use crate::mesh::{Service, ServiceDiscovery, Workload};
+use crate::snapshot::{Destination, Direction, NetworkFilter};
 
-/// The property by which authz learns the direct peer's address from our host.
-const PEER_ADDRESS: &str = "source.direct_address";
-
-/// Explains what becomes of a request at each workload behind a cluster: `outbound|9080|v1|reviews.shop.svc.cluster.local`.
-pub(super) fn explain(
-    mesh: &Mesh<'_>,
-    from: &Workload,
-    cluster: &str,
-    request: &DescribedRequest,
-    explanation: &mut Explanation,
-) -> Result<(), CompileError> {
-    let mut parts = cluster.split('|').skip(1);
-    let mut next = || parts.next().unwrap_or_default();
-    let (port, subset, host) = (next(), next(), next());
-    let service = mesh.services().iter().find(|service| service.hostname == host);
-    let Some(service) = service else {
-        explanation.push(&format!("server {host}"), "answer", "503: there is no such service", None);
-        return Ok(());
-    };
-    let labels = mesh.subset_labels(from, service, subset);
-    let selected =
-        service.endpoints.iter().filter(|one| labels.as_ref().is_none_or(|labels| labels.select(&one.labels)));
-    let endpoints: Vec<_> = selected.filter_map(|endpoint| endpoint.workload.as_ref()).collect();
-    if endpoints.is_empty() {
-        explanation.push(&format!("server {host}"), "answer", "503: no endpoint (UH)", None);
-    }
-    for (namespace, name) in endpoints {
-        let at = format!("server {namespace}/{name}");
-        match mesh.workload(namespace, name) {
-            Some(workload) => explain_workload(mesh, &workload, service, port, request, &at, explanation)?,
-            None => explanation.push(&at, "policies", "none: the workload has no proxy of this mesh", None),
-        }
-    }
-    Ok(())
-}
-
-fn explain_workload(
-    mesh: &Mesh<'_>,
-    workload: &Workload,
-    service: &Service,
-    port: &str,
-    request: &DescribedRequest,
-    at: &str,
-    explanation: &mut Explanation,
-) -> Result<(), CompileError> {
-    let mut report = Report::default();
-    let config = authorization_policy::compile(mesh, workload, &mut report);
-    if !report.faults.is_empty() {
-        return Err(CompileError { faults: report.faults, notices: report.notices });
-    }
-    let target = port.parse().ok().and_then(|port| service.port(port)).map_or(0, |port| port.target);
-    let mut facts = facts(request, target);
-    let resources = authorization_policy::selected(mesh, workload);
-    for (policy, resource) in config.policies.iter().zip(&resources) {
-        let alone = authz::Config { policies: vec![policy.clone()], ..config.clone() };
-        let verdict = verdict(&compile(&alone)?, resource, &mut facts);
-        explanation.push(
-            at,
-            resource.resource_name().to_string(),
-            verdict,
-            Some(resource.source.place("spec").to_string()),
-        );
-    }
-    let all = compile(&config)?;
-    let mut surroundings = surroundings();
-    let decision = all.decide(&mut Attributes::new(&mut facts, &mut surroundings));
-    let answer = match decision {
-        Ok(Decision::Allowed(None)) => {
-            "passes: no ALLOW policy is for the workload, and no DENY policy refuses".to_owned()
-        }
-        Ok(Decision::Allowed(Some(rule))) => format!("passes: {}", all.id(rule)),
-        Ok(Decision::Denied(Some(rule))) => format!("403, RBAC: access denied: {}", all.id(rule)),
-        Ok(Decision::Denied(None)) => "403, RBAC: access denied: no ALLOW policy allows it".to_owned(),
-        Err(error) => format!("403, RBAC: access denied: {error}"),
-    };
-    explanation.push(at, "answer", answer, None);
-    Ok(())
-}
-
-fn compile(config: &authz::Config) -> Result<Policies, CompileError> {
-    let mut at = At::root();
-    let policies = authz::policies(config, &mut at);
-    policies.filter(|_| at.is_good()).ok_or_else(|| refused(&at.into_faults()))
-}
-
-fn surroundings() -> Surroundings {
-    Surroundings { peer_address: vec![PEER_ADDRESS.to_owned()], ..Surroundings::default() }
-}
-
-/// What the policy says by itself: the rule that matches, or the one that comes closest.
-fn verdict(policies: &Policies, resource: &Resource<AuthorizationPolicy>, facts: &mut Described) -> String {
-    let mut surroundings = surroundings();
-    let mut attributes = Attributes::new(facts, &mut surroundings);
-    let action = resource.spec.action.as_str();
-    let said = |policies: &Policies, attributes: &mut Attributes<'_>| -> Result<String, Unavailable> {
-        let matched = match policies.decide(attributes)? {
-            Decision::Allowed(rule) | Decision::Denied(rule) => rule,
+impl Walk<'_, '_> {
+    /// Explains what becomes of a request at each endpoint of a cluster: `outbound|9080|v1|reviews.shop.svc.cluster.local`.
+    pub(super) fn server(
+        &mut self,
+        from: &Workload,
+        cluster: &str,
+        request: &DescribedRequest,
+    ) -> Result<(), CompileError> {
+        let mut parts = cluster.split('|').skip(1);
+        let mut next = || parts.next().unwrap_or_default();
+        let (port, subset, host) = (next(), next(), next());
+        let mesh = self.mesh;
+        let service = mesh.registry.find(host, &from.namespace);
+        let number = port.parse().ok();
+        let found = service.and_then(|service| Some((service, service.port(number?)?)));
+        let Some((service, port)) = found else {
+            self.push(&format!("server {host}"), "answer", "503: there is no such service, or it has no such port");
+            return Ok(());
         };
-        if let Some(rule) = matched {
-            return Ok(format!("{action}: rule {} matches", rule.rule));
+        let labels = mesh.subset_labels(from, service, subset);
+        let selected =
+            service.endpoints.iter().filter(|one| labels.as_ref().is_none_or(|labels| labels.select(&one.labels)));
+        let endpoints: Vec<_> = selected.filter_map(|one| Some((one, one.port(port)?))).collect();
+        if endpoints.is_empty() {
+            self.push(&format!("server {host}"), "answer", nobody(service));
         }
-        Ok(match policies.nearest_miss(attributes)? {
-            Some(miss) => {
-                let parts: Vec<String> = miss.parts.iter().map(|part| format!("{part:?}")).collect();
-                format!(
-                    "{action}: no rule matches; rule {} comes closest, but for {}",
-                    miss.rule.rule,
-                    parts.join(", ")
-                )
+        for (endpoint, port) in endpoints {
+            let named = endpoint.workload.as_ref();
+            let workload = named.and_then(|(namespace, name)| mesh.workload(namespace, name));
+            match workload {
+                Some(workload) if mesh.is_gateway(&workload) => self.gateway_at(&workload, Some(port), request)?,
+                Some(workload) => self.workload(&workload, port, request)?,
+                None => {
+                    let at = format!("server {}:{port}", endpoint.address);
+                    self.push(&at, "answer", "its own: the files have no workload there, and no policy is asked");
+                }
             }
-            None => format!("{action}: no rule matches"),
-        })
-    };
-    said(policies, &mut attributes).unwrap_or_else(|error| format!("{action}: cannot be decided: {error}"))
+        }
+        Ok(())
+    }
+
+    fn workload(&mut self, workload: &Workload, port: u16, request: &DescribedRequest) -> Result<(), CompileError> {
+        let at = format!("server {}/{}", workload.namespace, workload.name);
+        let compiled = self.mesh.sidecar(workload, &Settings { outbound: None, ..settings() })?;
+        let mut inbound = compiled.snapshot.listeners.iter().filter(|one| one.direction == Direction::Inbound);
+        // One that a Sidecar binds to the port itself stands before the one that connections are redirected to.
+        let bound = inbound.clone().find(|one| !one.use_original_dst && one.address.port() == port);
+        let Some(listener) = bound.or_else(|| inbound.find(|one| one.use_original_dst)) else {
+            self.push(
+                &at,
+                "answer",
+                "none: its sidecar takes nothing, and the connection goes to the application itself",
+            );
+            return Ok(());
+        };
+        let Some(chain) = self.chain(&at, listener, port, request) else { return Ok(()) };
+        if let Some(reason) = unspoken(chain, request) {
+            self.push(&at, "answer", reason);
+            return Ok(());
+        }
+        self.tls(&at, chain, request);
+        let manager = match &chain.network_filter {
+            NetworkFilter::TcpProxy(proxy) => {
+                if self.connection_policies(&at, workload, proxy, port, request)? {
+                    self.push(&at, "destination", format!("the application, {}, as it comes", proxy.cluster));
+                }
+                return Ok(());
+            }
+            NetworkFilter::HttpConnectionManager(manager) => manager,
+        };
+        let (configs, others) = plugins::configs(manager)?;
+        for name in others {
+            self.push(&at, format!("plugin {name}"), "a user's own: what it does is not known");
+        }
+        if self.policies(&at, workload, &configs.authz, port, request, FORBIDDEN)?
+            && let Destination::Cluster(cluster) = &manager.destination
+        {
+            self.push(&at, "destination", format!("the application, {cluster}"));
+        }
+        Ok(())
+    }
 }
 
-fn facts(request: &DescribedRequest, port: u16) -> Described {
-    let mut properties = vec![("destination.port".to_owned(), u64::from(port).to_le_bytes().to_vec())];
-    if let Some(source) = request.source {
-        let address = std::net::SocketAddr::new(source, 0).to_string().into_bytes();
-        properties.push(("source.address".to_owned(), address.clone()));
-        properties.push((PEER_ADDRESS.to_owned(), address));
+fn nobody(service: &Service) -> &'static str {
+    match service.discovery {
+        ServiceDiscovery::None => "that of whoever has the address which was asked for",
+        _ => "503: no endpoint (UH)",
     }
-    Described { headers: request.header_list(), properties }
 }

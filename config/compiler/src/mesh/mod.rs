@@ -3,6 +3,9 @@
 
 pub(crate) mod delegate;
 pub(crate) mod destination_rules;
+pub(crate) mod endpoints;
+pub(crate) mod instances;
+pub(crate) mod label_index;
 pub(crate) mod names;
 pub(crate) mod peer_authentications;
 pub(crate) mod registry;
@@ -15,9 +18,10 @@ pub use service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
 pub use workload::Workload;
 
 use destination_rules::DestinationRules;
+use instances::Instances;
 use istio_api::kubernetes::Secret;
 use istio_api::scalar::Labels;
-use istio_api::{LabelSelector, Metadata, Resource, Resources, WorkloadEntry};
+use istio_api::{Gateway, LabelSelector, Metadata, Resource, Resources};
 use peer_authentications::PeerAuthentications;
 use registry::Registry;
 use settings::MeshSettings;
@@ -28,6 +32,7 @@ use virtual_services::VirtualServices;
 pub struct Mesh<'r> {
     pub(crate) resources: &'r Resources,
     pub(crate) settings: MeshSettings<'r>,
+    pub(crate) instances: Instances,
     pub(crate) registry: Registry,
     pub(crate) virtual_services: VirtualServices<'r>,
     pub(crate) destination_rules: DestinationRules<'r>,
@@ -38,8 +43,10 @@ impl<'r> Mesh<'r> {
     /// Joins what was read.
     pub fn new(resources: &'r Resources) -> Self {
         let settings = MeshSettings::new(resources);
+        let instances = Instances::new(resources);
         Self {
-            registry: Registry::new(resources, &settings.domain),
+            registry: Registry::new(resources, &instances, &settings.domain),
+            instances,
             virtual_services: VirtualServices::new(&resources.virtual_services, &settings),
             peer_authentications: PeerAuthentications::new(&resources.peer_authentications, &settings),
             destination_rules: DestinationRules::new(&resources.destination_rules, &settings),
@@ -53,9 +60,11 @@ impl<'r> Mesh<'r> {
         &self.settings.trust_domain
     }
 
-    /// Every workload that a WorkloadEntry describes, in the order of the files.
+    /// Every workload that a WorkloadEntry describes, in the order of the files, and then every Pod that has an address
+    /// and has not ended.
     pub fn workloads(&self) -> Vec<Workload> {
-        self.resources.workload_entries.iter().map(Workload::of_entry).collect()
+        let running = self.instances.all().iter().filter(|instance| !instance.is_pod || instance.is_running());
+        running.map(|instance| instance.workload.clone()).collect()
     }
 
     /// Labels of a subset of a service, as a client has it; `None` for the service as a whole.
@@ -72,12 +81,32 @@ impl<'r> Mesh<'r> {
         self.resources.secrets.iter().find(is_it)
     }
 
-    /// The workload that a WorkloadEntry of this name describes.
+    /// What Deployments and StatefulSets make their Pods from, by namespace and name. They have no address.
+    pub fn pod_templates(&self) -> Vec<Workload> {
+        self.instances.templates().cloned().collect()
+    }
+
+    /// The workload of a name: a WorkloadEntry, or else a Pod, or else what a Deployment or a StatefulSet makes its Pods
+    /// from, which has no address.
     pub fn workload(&self, namespace: &str, name: &str) -> Option<Workload> {
-        let is_it = |entry: &&Resource<WorkloadEntry>| {
-            entry.metadata.namespace() == namespace && entry.metadata.name.as_str() == name
+        self.instances.workload(namespace, name).cloned()
+    }
+
+    /// The proxy that serves a Gateway: the first workload that it selects, or else one that has its selector's labels.
+    pub fn gateway_workload(&self, namespace: &str, name: &str) -> Option<Workload> {
+        let is_it = |gateway: &&Resource<Gateway>| {
+            gateway.metadata.namespace() == namespace && gateway.metadata.name.as_str() == name
         };
-        self.resources.workload_entries.iter().find(is_it).map(Workload::of_entry)
+        let selector = &self.resources.gateways.iter().find(is_it)?.spec.selector;
+        let selected = self.instances.all().iter().find(|one| selector.select(&one.workload.labels));
+        let described = || Workload {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            labels: selector.clone(),
+            service_account: "default".to_owned(),
+            ..Workload::default()
+        };
+        (!selector.is_empty()).then(|| selected.map_or_else(described, |one| one.workload.clone()))
     }
 
     /// Whether a policy or a plugin is for a workload: one of its namespace or of the root namespace, whose selector
@@ -88,6 +117,11 @@ impl<'r> Mesh<'r> {
             && selector.is_none_or(|selector| selector.match_labels.select(&workload.labels))
     }
 
+    /// Where what stands is for all namespaces (MeshConfig `rootNamespace`).
+    pub fn root_namespace(&self) -> &str {
+        &self.settings.root_namespace
+    }
+
     /// Every service, those too that nobody sees.
     pub fn services(&self) -> &[Service] {
         self.registry.all()
@@ -96,8 +130,8 @@ impl<'r> Mesh<'r> {
 
 /// The oldest first, as conflicts are settled: by `creationTimestamp`, and where there is none by the order of the
 /// files. Those with one stand before those without.
-pub(crate) fn by_age<K>(resources: &[Resource<K>]) -> Vec<&Resource<K>> {
-    let mut sorted: Vec<_> = resources.iter().collect();
+pub(crate) fn by_age<'r, K>(resources: impl IntoIterator<Item = &'r Resource<K>>) -> Vec<&'r Resource<K>> {
+    let mut sorted: Vec<_> = resources.into_iter().collect();
     sorted.sort_by_key(|resource| {
         let time = resource.metadata.creation_timestamp;
         (time.is_none(), time)

@@ -1,9 +1,11 @@
 //! Every service of the mesh, by hostname.
 
 use super::by_age;
+use super::endpoints::EndpointIndex;
+use super::instances::Instances;
 use super::names::{is_exported, service_name};
 use super::service::{Service, ServiceDiscovery, ServiceEndpoint, ServicePort};
-use super::workload::{account_of_entry, labels_of_entry, locality};
+use super::workload::locality;
 use istio_api::kubernetes::{self, IntOrString, ServiceType};
 use istio_api::scalar::{IpBlock, Labels, Port};
 use istio_api::service_entry::{Location, Resolution, ServiceEntryPort};
@@ -17,24 +19,30 @@ pub(crate) struct Registry {
     /// Those of Kubernetes first, then those of ServiceEntries, each from the oldest on.
     services: Vec<Service>,
     by_hostname: HashMap<String, Vec<usize>>,
+    wildcards: Vec<usize>,
+    by_namespace: HashMap<String, Vec<usize>>,
 }
 
 impl Registry {
-    pub(crate) fn new(resources: &Resources, domain: &str) -> Self {
-        let entries = Entries::new(&resources.workload_entries);
+    pub(crate) fn new(resources: &Resources, instances: &Instances, domain: &str) -> Self {
+        let index = EndpointIndex::new(resources, instances);
         let mut registry = Self::default();
         for resource in by_age(&resources.services) {
-            registry.add(of_kubernetes(resource, &entries, domain));
+            registry.add(of_kubernetes(resource, &index, domain));
         }
         for resource in by_age(&resources.service_entries) {
-            for index in 0..resource.spec.hosts.len() {
-                registry.add(of_service_entry(resource, index, &entries));
+            for place in 0..resource.spec.hosts.len() {
+                registry.add(of_service_entry(resource, place, &index));
             }
         }
         registry
     }
 
     fn add(&mut self, service: Service) {
+        self.by_namespace.entry(service.namespace.clone()).or_default().push(self.services.len());
+        if service.hostname.starts_with('*') {
+            self.wildcards.push(self.services.len());
+        }
         self.by_hostname.entry(service.hostname.clone()).or_default().push(self.services.len());
         self.services.push(service);
     }
@@ -66,56 +74,30 @@ impl Registry {
         own.or_else(|| seen.next()).copied()
     }
 
+    /// Every service of a hostname, whoever sees it.
+    pub(crate) fn of_hostname(&self, hostname: &str) -> impl Iterator<Item = &Service> {
+        let places = self.by_hostname.get(hostname).into_iter().flatten();
+        places.filter_map(|place| self.services.get(*place))
+    }
+
+    /// Every service of a namespace: those alone have workloads of it as endpoints.
+    pub(crate) fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &Service> {
+        let places = self.by_namespace.get(namespace).into_iter().flatten();
+        places.filter_map(|place| self.services.get(*place))
+    }
+
+    /// Every service whose hostname has a wildcard.
+    pub(crate) fn wildcards(&self) -> impl Iterator<Item = &Service> {
+        self.wildcards.iter().filter_map(|place| self.services.get(*place))
+    }
+
     /// Every service, those too that nobody sees.
     pub(crate) fn all(&self) -> &[Service] {
         &self.services
     }
 }
 
-/// WorkloadEntries by what selectors look at.
-struct Entries<'r> {
-    entries: Vec<(&'r Resource<WorkloadEntry>, Labels)>,
-    by_label: HashMap<(&'r str, &'r str, &'r str), Vec<usize>>,
-}
-
-impl<'r> Entries<'r> {
-    fn new(all: &'r [Resource<WorkloadEntry>]) -> Self {
-        let mut by_label: HashMap<_, Vec<usize>> = HashMap::new();
-        let entries = all.iter().map(|entry| (entry, labels_of_entry(entry))).collect();
-        for (place, entry) in all.iter().enumerate() {
-            // A pair that stands over another of the same key selects nothing wrong: the whole selector is tried.
-            for (key, value) in entry.spec.labels.iter().chain(entry.metadata.labels.iter()) {
-                by_label.entry((entry.metadata.namespace(), key.as_str(), value.as_str())).or_default().push(place);
-            }
-        }
-        Self { entries, by_label }
-    }
-
-    /// Those that a selector takes, as endpoints.
-    fn selected(&self, namespace: &str, selector: &Labels) -> Vec<ServiceEndpoint> {
-        let places = selector.iter().map(|(key, value)| {
-            let places = self.by_label.get(&(namespace, key.as_str(), value.as_str()));
-            places.map_or(&[][..], Vec::as_slice)
-        });
-        let mut fewest = places.min_by_key(|places| places.len()).unwrap_or_default().to_vec();
-        fewest.dedup();
-        let entries = fewest.iter().filter_map(|place| self.entries.get(*place));
-        let selected = entries.filter(|(_, labels)| selector.select(labels));
-        selected.filter_map(|(entry, labels)| of_workload_entry(entry, labels)).collect()
-    }
-}
-
-fn of_workload_entry(entry: &Resource<WorkloadEntry>, labels: &Labels) -> Option<ServiceEndpoint> {
-    let workload = (entry.metadata.namespace().to_owned(), entry.metadata.name.as_str().to_owned());
-    let service_account = Some(account_of_entry(&entry.spec).to_owned());
-    Some(ServiceEndpoint {
-        labels: labels.clone(),
-        workload: Some(workload),
-        service_account,
-        ..endpoint(&entry.spec)?
-    })
-}
-
+/// One that a ServiceEntry describes itself.
 fn endpoint(entry: &WorkloadEntry) -> Option<ServiceEndpoint> {
     Some(ServiceEndpoint {
         // One that has only a network is reached through that network's gateway.
@@ -123,23 +105,29 @@ fn endpoint(entry: &WorkloadEntry) -> Option<ServiceEndpoint> {
         ports: entry.ports.0.iter().map(|(name, port)| (name.clone(), port.get())).collect(),
         labels: entry.labels.clone(),
         locality: locality(entry.locality.as_deref()),
+        on_targets: true,
+        is_gateway: false,
         weight: entry.weight.filter(|weight| *weight > 0).unwrap_or(1),
         workload: None,
         service_account: entry.service_account.as_ref().map(|account| account.as_str().to_owned()),
     })
 }
 
-fn of_kubernetes(resource: &Resource<kubernetes::Service>, entries: &Entries<'_>, domain: &str) -> Service {
+fn of_kubernetes(resource: &Resource<kubernetes::Service>, index: &EndpointIndex<'_>, domain: &str) -> Service {
     let (metadata, spec) = (&resource.metadata, &resource.spec);
     let namespace = metadata.namespace().to_owned();
     let external = spec.external_name.as_deref().filter(|_| spec.kind == ServiceType::ExternalName);
+    let ports: Vec<_> = spec.ports.iter().map(of_kubernetes_port).collect();
     let endpoints = match external {
         Some(name) => vec![named(name)],
-        None => entries.selected(&namespace, &spec.selector),
+        None => {
+            let (name, unready) = (metadata.name.as_str(), spec.publish_not_ready_addresses);
+            index.of_service(&namespace, name, &spec.selector, &ports, unready)
+        }
     };
     Service {
         hostname: service_name(metadata.name.as_str(), &namespace, domain),
-        ports: spec.ports.iter().map(of_kubernetes_port).collect(),
+        ports,
         addresses: spec.addresses(),
         discovery: if external.is_some() { ServiceDiscovery::Dns } else { ServiceDiscovery::Static },
         endpoints,
@@ -164,21 +152,22 @@ fn exported(annotation: Option<&str>) -> ExportTo {
 }
 
 fn of_kubernetes_port(port: &kubernetes::ServicePort) -> ServicePort {
-    let target = match &port.target_port {
-        Some(IntOrString::Number(target)) => *target,
-        // A name that a pod's container has: machines have none, and say in `ports` what differs.
-        Some(IntOrString::Name(_)) | None => port.port,
+    let (target, target_name) = match &port.target_port {
+        Some(IntOrString::Number(target)) => (*target, None),
+        Some(IntOrString::Name(name)) => (port.port, Some(name.clone())),
+        None => (port.port, None),
     };
     ServicePort {
         number: port.port.get(),
         name: port.name.as_deref().unwrap_or_default().to_owned(),
         protocol: protocol(port),
         target: target.get(),
+        target_name,
     }
 }
 
 /// Its `appProtocol`, or what its name begins with.
-fn protocol(port: &kubernetes::ServicePort) -> Option<Protocol> {
+pub(crate) fn protocol(port: &kubernetes::ServicePort) -> Option<Protocol> {
     if port.protocol.as_deref().is_some_and(|transport| transport.eq_ignore_ascii_case("UDP")) {
         return Some(Protocol::Udp);
     }
@@ -189,10 +178,10 @@ fn protocol(port: &kubernetes::ServicePort) -> Option<Protocol> {
     }
 }
 
-fn of_service_entry(resource: &Resource<ServiceEntry>, index: usize, entries: &Entries<'_>) -> Service {
+fn of_service_entry(resource: &Resource<ServiceEntry>, place: usize, index: &EndpointIndex<'_>) -> Service {
     let (metadata, spec) = (&resource.metadata, &resource.spec);
     let namespace = metadata.namespace().to_owned();
-    let hostname = spec.hosts.get(index).map(|host| host.as_str().to_ascii_lowercase()).unwrap_or_default();
+    let hostname = spec.hosts.get(place).map(|host| host.as_str().to_ascii_lowercase()).unwrap_or_default();
     let discovery = match spec.resolution {
         Resolution::Static => ServiceDiscovery::Static,
         Resolution::Dns => ServiceDiscovery::Dns,
@@ -201,13 +190,14 @@ fn of_service_entry(resource: &Resource<ServiceEntry>, index: usize, entries: &E
     };
     let selector = spec.workload_selector.as_ref().map(|selector| selector.labels.clone());
     let by_name = matches!(discovery, ServiceDiscovery::Dns | ServiceDiscovery::LogicalDns);
+    let ports: Vec<_> = spec.ports.iter().map(of_service_entry_port).collect();
     let endpoints = match &selector {
-        Some(selector) => entries.selected(&namespace, selector),
+        Some(selector) => index.selected(&namespace, selector, &ports, false),
         None if spec.endpoints.is_empty() && by_name => vec![named(&hostname)],
         None => spec.endpoints.iter().filter_map(endpoint).collect(),
     };
     Service {
-        ports: spec.ports.iter().map(of_service_entry_port).collect(),
+        ports,
         addresses: spec.addresses.iter().filter_map(single).collect(),
         discovery,
         endpoints,
@@ -218,7 +208,7 @@ fn of_service_entry(resource: &Resource<ServiceEntry>, index: usize, entries: &E
         export_to: spec.export_to.clone(),
         resource: resource.resource_name(),
         source: resource.source.clone(),
-        path: format!("spec.hosts[{index}]"),
+        path: format!("spec.hosts[{place}]"),
         hostname,
         namespace,
     }
@@ -230,6 +220,7 @@ fn of_service_entry_port(port: &ServiceEntryPort) -> ServicePort {
         name: port.name.clone(),
         protocol: Protocol::parse(&port.protocol),
         target: port.target_port.map_or(port.number, |target: Port| target).get(),
+        target_name: None,
     }
 }
 
@@ -243,6 +234,8 @@ fn named(name: &str) -> ServiceEndpoint {
     ServiceEndpoint {
         address: name.to_owned(),
         ports: HashMap::new(),
+        on_targets: true,
+        is_gateway: false,
         labels: Labels::default(),
         locality: crate::snapshot::Locality::default(),
         weight: 1,

@@ -63,6 +63,8 @@ pub struct ServicePort {
     pub protocol: Option<Protocol>,
     /// That its endpoints listen on, where they do not say so themselves.
     pub target: u16,
+    /// What its Pods call that port: it stands before the number.
+    pub target_name: Option<String>,
 }
 
 /// An endpoint of a service.
@@ -72,6 +74,10 @@ pub struct ServiceEndpoint {
     pub address: String,
     /// Ports by the name of the service's port.
     pub ports: HashMap<String, u16>,
+    /// Whether it listens on the targets of the ports that it does not name. A Pod does not.
+    pub on_targets: bool,
+    /// Whether it is a gateway: it has no sidecar that would take mutual TLS.
+    pub is_gateway: bool,
     /// What subsets look at.
     pub labels: Labels,
     /// Where it is.
@@ -127,8 +133,8 @@ pub(crate) fn upstream_protocol(protocol: Option<Protocol>) -> UpstreamProtocol 
 }
 
 impl ServiceEndpoint {
-    /// Where it listens for a port of its service.
-    pub(crate) fn port(&self, port: &ServicePort) -> u16 {
-        self.ports.get(&port.name).copied().unwrap_or(port.target)
+    /// Where it listens for a port of its service, if it does.
+    pub(crate) fn port(&self, port: &ServicePort) -> Option<u16> {
+        self.ports.get(&port.name).copied().or(self.on_targets.then_some(port.target))
     }
 }

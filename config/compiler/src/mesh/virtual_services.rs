@@ -71,6 +71,11 @@ impl<'r> VirtualServices<'r> {
         self.all.push(routed);
     }
 
+    /// All of them that have hosts, the oldest first.
+    pub(crate) fn all(&self) -> &[RoutedHosts<'r>] {
+        &self.all
+    }
+
     /// The one that routes a host for the sidecars of a namespace: the oldest that names it, or else the one with the
     /// closest wildcard.
     pub(crate) fn of_mesh_host(&self, host: &str, namespace: &str) -> Option<(usize, &RoutedHosts<'r>)> {

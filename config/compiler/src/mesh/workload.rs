@@ -1,8 +1,9 @@
 //! Who a proxy is for.
 
+use super::ServicePort;
 use crate::snapshot::Locality;
-use istio_api::scalar::{DnsLabel, Labels};
-use istio_api::{Resource, WorkloadEntry};
+use istio_api::scalar::Labels;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A workload: what a sidecar stands beside, or a gateway itself.
@@ -20,32 +21,19 @@ pub struct Workload {
     pub address: Option<IpAddr>,
     /// Where it is.
     pub locality: Locality,
+    /// Ports of its containers that have a name; `None` for what has no containers, or none that are known.
+    pub container_ports: Option<BTreeMap<String, u16>>,
 }
 
 impl Workload {
-    /// The workload that a WorkloadEntry describes. Labels of its metadata stand over those of its spec.
-    pub fn of_entry(entry: &Resource<WorkloadEntry>) -> Self {
-        let spec = &entry.spec;
-        Self {
-            namespace: entry.metadata.namespace().to_owned(),
-            name: entry.metadata.name.as_str().to_owned(),
-            labels: labels_of_entry(entry),
-            service_account: account_of_entry(spec).to_owned(),
-            address: spec.address.as_deref().and_then(|address| address.parse().ok()),
-            locality: locality(spec.locality.as_deref()),
+    /// Where it listens for a port of a service that it is an endpoint of; `None`: it has no port of the name that the
+    /// service asks for.
+    pub(crate) fn target(&self, port: &ServicePort) -> Option<u16> {
+        match (&port.target_name, &self.container_ports) {
+            (Some(name), Some(ports)) => ports.get(name).copied(),
+            _ => Some(port.target),
         }
     }
-}
-
-/// Whose identity the workload has.
-pub(crate) fn account_of_entry(entry: &WorkloadEntry) -> &str {
-    entry.service_account.as_ref().map_or("default", DnsLabel::as_str)
-}
-
-/// Labels of its metadata stand over those of its spec.
-pub(crate) fn labels_of_entry(entry: &Resource<WorkloadEntry>) -> Labels {
-    let all = entry.spec.labels.iter().chain(entry.metadata.labels.iter());
-    all.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// `region/zone/subzone`, of which the last may be left out.

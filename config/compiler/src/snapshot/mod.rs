@@ -3,6 +3,7 @@
 mod cluster;
 mod duration;
 mod filter_chain;
+mod filter_chain_match;
 mod listener;
 mod overload;
 mod plugin;
@@ -17,6 +18,7 @@ pub use filter_chain::{
     AccessLog, Destination, FilterChain, FilterChainMatch, HttpConnectionManager, HttpLimits, HttpTimeouts,
     NetworkFilter, PathNormalization, TcpProxy, TransportProtocol,
 };
+pub use filter_chain_match::{ConnectionFacts, FilterChainMatcher};
 pub use listener::{Direction, Listener};
 pub use overload::Overload;
 pub use plugin::{FailStrategy, Module, Phase, Plugin, PluginLimits};

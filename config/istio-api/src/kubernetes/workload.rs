@@ -141,11 +141,15 @@ impl Pod {
         all.chain(one).filter_map(|text| text.parse().ok()).collect()
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
     /// Whether it takes requests; so when nothing is said.
     pub fn is_ready(&self) -> bool {
-        let ended = matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"));
         let unready = |condition: &PodCondition| condition.kind == "Ready" && condition.status != "True";
-        !ended && !self.status.conditions.iter().any(unready)
+        !self.has_ended() && !self.status.conditions.iter().any(unready)
     }
 }
 

@@ -1,50 +1,14 @@
 //! What is taken of an HTTP route's fields, but hardly what was meant.
 
 use super::validate_http::{body_size, optional};
-use super::{Abort, Fault, HttpMatchRequest, HttpRoute};
+use super::{Abort, Fault, HttpRoute};
 use plugin_config::At;
-use std::collections::HashMap;
 
 /// Records what is taken in a list of routes, but hardly what was meant.
 pub(super) fn warn(routes: &[HttpRoute], at: &mut At) {
-    let catch_all = routes.iter().position(is_catch_all);
-    let mut clauses: HashMap<String, usize> = HashMap::new();
     for (i, route) in routes.iter().enumerate() {
-        at.index(i, |at| {
-            warn_route(route, at);
-            if let Some(place) = catch_all.filter(|place| *place < i) {
-                return at.refuse("", format!("is never reached: http[{place}] takes every request"));
-            }
-            at.field("match", |at| {
-                for (k, clause) in route.matches.iter().enumerate() {
-                    let place = *clauses.entry(condition(clause)).or_insert(i);
-                    if place < i {
-                        at.index(k, |at| at.refuse("", format!("is never reached: http[{place}] has the same match")));
-                    }
-                }
-            });
-        });
+        at.index(i, |at| warn_route(route, at));
     }
-}
-
-/// Whether a route takes every request that comes to it.
-fn is_catch_all(route: &HttpRoute) -> bool {
-    let clause = |clause: &HttpMatchRequest| {
-        let restricted = !clause.gateways.is_empty()
-            || !clause.source_labels.is_empty()
-            || clause.source_namespace.is_some()
-            || clause.request.port.is_some();
-        !restricted && clause.request.is_catch_all()
-    };
-    route.matches.is_empty() || route.matches.iter().any(clause)
-}
-
-/// What a clause asks of a request: the same for two that differ in name alone.
-fn condition(clause: &HttpMatchRequest) -> String {
-    let mut condition = clause.clone();
-    condition.request.name = None;
-    condition.stat_prefix = None.into();
-    serde_json::to_string(&condition).unwrap_or_default()
 }
 
 /// The largest body that is not remarked on, in bytes.

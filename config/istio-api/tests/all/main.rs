@@ -1,5 +1,6 @@
 //! Istio's resources as users write and mistype them.
 
+mod document_cache;
 mod documents;
 mod faults;
 mod inputs;

@@ -3,26 +3,29 @@
 //! One map for each field, each value of which leads to the map of the next. A step is never taken back: the answer
 //! for the most specific port, name, … is the answer, as in Envoy.
 
-use compiler::snapshot::{FilterChain, FilterChainMatch, TransportProtocol};
+use crate::snapshot::{FilterChain, FilterChainMatch, TransportProtocol};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// What is known of a connection when its chain is chosen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts<'a> {
-    pub(crate) destination_port: u16,
-    pub(crate) source: IpAddr,
+pub struct ConnectionFacts<'a> {
+    /// That it was made to, before any redirection.
+    pub destination_port: u16,
+    /// Where it comes from.
+    pub source: IpAddr,
     /// In lower case.
-    pub(crate) server_name: Option<&'a str>,
-    pub(crate) transport_protocol: TransportProtocol,
+    pub server_name: Option<&'a str>,
+    /// What it begins with.
+    pub transport_protocol: TransportProtocol,
     /// In the client's order.
-    pub(crate) application_protocols: &'a [&'a [u8]],
+    pub application_protocols: &'a [&'a [u8]],
 }
 
 /// The chains of a listener by what they match.
 #[derive(Debug, Default)]
-pub(crate) struct FilterChainMatcher {
+pub struct FilterChainMatcher {
     ports: HashMap<u16, Port>,
     any_port: Option<Port>,
 }
@@ -67,7 +70,7 @@ impl FilterChainMatcher {
     ///
     /// # Errors
     /// Every fault: names that cannot be matched, chains that match the same.
-    pub(crate) fn new(chains: &[FilterChain]) -> Result<Self, Vec<String>> {
+    pub fn new(chains: &[FilterChain]) -> Result<Self, Vec<String>> {
         let mut matcher = Self::default();
         let mut faults = Vec::new();
         for (index, chain) in chains.iter().enumerate() {
@@ -95,13 +98,13 @@ impl FilterChainMatcher {
     }
 
     /// Whether a connection's first bytes must be seen to choose its chain, or to serve it.
-    pub(crate) fn needs_first_bytes(&self, destination_port: u16, source: IpAddr) -> bool {
+    pub fn needs_first_bytes(&self, destination_port: u16, source: IpAddr) -> bool {
         let takes = |ranges: &Vec<IpNet>| ranges.is_empty() || ranges.iter().any(|range| range.contains(&source));
         self.port(destination_port).is_some_and(|port| port.curious.iter().any(takes))
     }
 
     /// The chain that serves a connection.
-    pub(crate) fn find(&self, facts: &Facts<'_>) -> Option<usize> {
+    pub fn find(&self, facts: &ConnectionFacts<'_>) -> Option<usize> {
         let transports = self.port(facts.destination_port)?.names.find(facts.server_name)?;
         let protocols = transports.named.get(&facts.transport_protocol).or(transports.any.as_ref())?;
         let named = facts.application_protocols.iter().find_map(|protocol| protocols.named.get(*protocol));
@@ -225,8 +228,8 @@ mod tests {
     }
 
     /// A TLS connection from 127.0.0.1 to port 80.
-    fn tls<'a>(name: &'a str, protocols: &'a [&'a [u8]]) -> Facts<'a> {
-        Facts {
+    fn tls<'a>(name: &'a str, protocols: &'a [&'a [u8]]) -> ConnectionFacts<'a> {
+        ConnectionFacts {
             destination_port: 80,
             source: [127, 0, 0, 1].into(),
             server_name: Some(name).filter(|name| !name.is_empty()),
@@ -235,10 +238,10 @@ mod tests {
         }
     }
 
-    fn raw(destination_port: u16, source: &str) -> Facts<'static> {
+    fn raw(destination_port: u16, source: &str) -> ConnectionFacts<'static> {
         let source = source.parse().unwrap();
         let transport_protocol = TransportProtocol::RawBuffer;
-        Facts { destination_port, source, server_name: None, transport_protocol, application_protocols: &[] }
+        ConnectionFacts { destination_port, source, server_name: None, transport_protocol, application_protocols: &[] }
     }
 
     /// What stock Envoy 1.40 does with these chains and connections.
@@ -278,7 +281,7 @@ mod tests {
             assert_eq!(matcher.find(&tls(name, protocols)), *expected, "{name} {protocols:?}");
         }
         assert_eq!(matcher.find(&raw(80, "127.0.0.1")), Some(5));
-        let from_within = Facts { source: [10, 1, 2, 3].into(), ..tls("c.example", &[]) };
+        let from_within = ConnectionFacts { source: [10, 1, 2, 3].into(), ..tls("c.example", &[]) };
         assert_eq!(matcher.find(&from_within), Some(2));
     }
 
