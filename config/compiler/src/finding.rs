@@ -99,8 +99,6 @@ messages! {
     REFUSED = "OUT0001" "Refused" Error;
     /// What is read and not acted on.
     NOT_ACTED_ON = "OUT0002" "NotActedOn" Warning;
-    /// A resource that is right, and that nothing is made of.
-    NOT_USED = "OUT0003" "NotUsed" Info;
 }
 
 /// One thing to be said of a field.

@@ -27,7 +27,8 @@ const REFUSED: [&str; 8] = [
 ];
 
 /// Fields that are of account with mutual TLS alone.
-const IDENTITY: [&str; 2] = ["ServiceEntry spec.location", "WorkloadEntry spec.serviceAccount"];
+const IDENTITY: [&str; 3] =
+    ["ServiceEntry spec.location", "ServiceEntry spec.endpoints[].serviceAccount", "WorkloadEntry spec.serviceAccount"];
 
 /// Where a part of what is found is acted on: at gateways.
 const PARTLY: [&str; 2] = ["VirtualService spec.tls", "VirtualService spec.tcp"];

@@ -85,7 +85,6 @@ impl Source {
                 }
                 None => Identities::none(),
             },
-            Self::Snapshot(_) => Identities::none(),
         }
     }
 
@@ -174,7 +173,7 @@ pub(crate) fn compile(
         let identity = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account);
         match identity.map_err(Faults::one).and_then(|identity| identities.folder(&identity, now)) {
             Ok(folder) => {
-                note(&mut remarks, folder.iter().filter_map(|folder| another_identity(folder, &mesh, &workload)));
+                note(&mut remarks, folder.iter().filter_map(|folder| another_identity(folder, mesh, &workload)));
                 settings.certificates = folder;
             }
             Err(found) => {

@@ -168,7 +168,7 @@ pub(super) fn say(mesh: &Mesh<'_>, report: &mut Report) {
                 let mut say = |path: &str, value: &Value| {
                     if holds(*when, value) {
                         let field = Field { name: &Any(resource), path };
-                        report.find(message(kind), field, shown(*when, value), *reason);
+                        report.find(&Message::NOT_ACTED_ON, field, shown(*when, value), *reason);
                     }
                 };
                 walk(&fields, &pattern, String::new(), &mut say);
@@ -211,14 +211,6 @@ fn ended_tls(mesh: &Mesh<'_>, report: &mut Report) {
                 report.notice(Field { name: gateway, path: &path }, protocol, reason);
             }
         }
-    }
-}
-
-/// Kubernetes' own kinds are no less right for not being used here.
-fn message(kind: &str) -> &'static Message {
-    match kind {
-        "Pod" | "Deployment" | "StatefulSet" | "WorkloadGroup" => &Message::NOT_USED,
-        _ => &Message::NOT_ACTED_ON,
     }
 }
 
