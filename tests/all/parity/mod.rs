@@ -5,6 +5,7 @@
 
 mod pair;
 mod requests;
+mod validated;
 mod vocabulary;
 
 use compiler::snapshot::{NetworkFilter, Snapshot};
@@ -39,6 +40,7 @@ pub(super) fn trials() -> Vec<Trial> {
     let demo = root().join("host/src/demo/mesh");
     trials.push(Trial::test("parity::demo", move || compare(&demo, &["storefront", "reviews-v1", "gateway"])));
     trials.push(Trial::test("parity::examples", examples));
+    trials.push(Trial::test("parity::validated", validated::every_golden_pair));
     trials
 }
 
