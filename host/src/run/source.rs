@@ -85,6 +85,7 @@ impl Source {
                 }
                 None => Identities::none(),
             },
+            Self::Snapshot(_) => Identities::none(),
         }
     }
 
