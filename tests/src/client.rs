@@ -34,6 +34,8 @@ pub struct Tls {
     pub identity: Option<Identity>,
     /// The server name it asks for.
     pub sni: Option<String>,
+    /// Application protocols that it offers.
+    pub alpn: Vec<String>,
 }
 
 impl Client {
@@ -59,6 +61,7 @@ impl Client {
         let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
         let mut settings = client_settings(tls)?;
         settings.enable_sni = tls.sni.is_some();
+        settings.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(settings));
         Self::over(connector.connect(name, stream).await.map_err(|error| error.to_string())?).await
     }

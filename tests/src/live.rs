@@ -160,7 +160,7 @@ fn tls(located: &Located) -> Result<Option<Tls>, String> {
         return Ok(None);
     };
     let identity = if peer.uri_sans.is_empty() { None } else { Some(certs::issue(&peer.uri_sans, None)?) };
-    Ok(Some(Tls { identity, sni: peer.sni.clone() }))
+    Ok(Some(Tls { identity, sni: peer.sni.clone(), alpn: Vec::new() }))
 }
 
 /// The clusters that exist for a case.

@@ -57,7 +57,7 @@ fn compare(files: &Path, workloads: &[&str]) -> Result<(), Failed> {
     let mesh = Mesh::new(&resources);
     let (mut wrong, mut sent) = (Vec::new(), 0);
     for workload in mesh.workloads().iter().filter(|workload| workloads.contains(&workload.name.as_str())) {
-        let settings = Settings::default();
+        let settings = Settings { certificates: Some(pair::certificates(workload)?), ..Settings::default() };
         let compiled = match mesh.is_gateway(workload) {
             true => mesh.gateway(workload, &settings),
             false => mesh.sidecar(workload, &settings),
@@ -67,11 +67,12 @@ fn compare(files: &Path, workloads: &[&str]) -> Result<(), Failed> {
         for listener in &snapshot.listeners {
             let mut vocabulary = Vocabulary::of(configurations(&snapshot, &listener.name));
             vocabulary.authorities.push(pair.elsewhere());
-            for request in requests::requests(&vocabulary, REQUESTS) {
+            for (number, request) in requests::requests(&vocabulary, REQUESTS).into_iter().enumerate() {
                 sent += 1;
-                let differences = pair.differences(&listener.name, &request);
+                let caller = &vocabulary.principals[number % vocabulary.principals.len()];
+                let differences = pair.differences(&listener.name, caller, &request);
                 if !differences.is_empty() {
-                    let asked = asked(&request);
+                    let asked = format!("{} by {caller}", asked(&request));
                     wrong.push(format!(
                         "{} {}: {asked}\n    {}",
                         workload.name,

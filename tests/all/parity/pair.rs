@@ -1,19 +1,22 @@
 //! Two proxies that run one snapshot, ours and Envoy, over the same upstreams.
 
-use compiler::snapshot::{Cluster, Endpoint, Locality, NetworkFilter, Plugin, Snapshot};
+use compiler::Workload;
+use compiler::snapshot::{Cluster, Endpoint, Listener, Locality, NetworkFilter, Plugin, Snapshot};
 use host::{Options, Proxy};
 use libtest_mimic::Failed;
 use outrigger_tests::case_file::{Answer, Request};
-use outrigger_tests::client::{Client, unanswered};
+use outrigger_tests::certs::Identity;
+use outrigger_tests::client::{Client, Tls, unanswered};
 use outrigger_tests::engine::{Arrived, Observed};
 use outrigger_tests::envoy::Process;
 use outrigger_tests::live::{LiveProxy, Surroundings, wait_until};
-use outrigger_tests::{optimised, tools};
+use outrigger_tests::{certs, optimised, tools};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Both proxies, and what stands behind them.
@@ -30,8 +33,27 @@ pub(super) struct Pair {
 
 /// How one of them is called.
 struct Side {
-    listeners: BTreeMap<String, SocketAddr>,
-    clients: BTreeMap<String, Client>,
+    /// Address, and whether connections are secured.
+    listeners: BTreeMap<String, (SocketAddr, bool)>,
+    /// By listener and caller.
+    clients: BTreeMap<(String, String), Client>,
+    callers: Arc<Callers>,
+}
+
+/// The certificates of callers, the same towards both.
+#[derive(Default)]
+struct Callers(Mutex<BTreeMap<String, Identity>>);
+
+impl Callers {
+    fn identity(&self, caller: &str) -> Result<Identity, String> {
+        let mut all = self.0.lock().map_err(|_| "another thread panicked")?;
+        if let Some(known) = all.get(caller) {
+            return Ok(known.clone());
+        }
+        let issued = certs::issue(&[format!("spiffe://{caller}")], None)?;
+        all.insert(caller.to_owned(), issued.clone());
+        Ok(issued)
+    }
 }
 
 impl Pair {
@@ -47,9 +69,10 @@ impl Pair {
             lookup: Some(Arc::new(|name| Err(std::io::Error::other(format!("{name} is not known here"))))),
             ..Options::default()
         };
-        let host = Side::of(&ours);
+        let callers = Arc::<Callers>::default();
+        let host = Side::of(&ours, &callers);
         let proxy = Proxy::start(ours, options).map_err(|faults| faults.to_string())?;
-        let envoy = Side::of(&theirs);
+        let envoy = Side::of(&theirs, &callers);
         let mut made = envoy_configs::bootstrap(&theirs, &tools::target_directory().join("wasm"));
         made.modules.iter().try_for_each(|module| optimised::path(module).map(drop))?;
         made.value["typed_dns_resolver_config"] = nobody_answers();
@@ -70,17 +93,17 @@ impl Pair {
         format!("127.0.0.1:{}", self.surroundings.upstream.ports()[ELSEWHERE])
     }
 
-    /// What the two do otherwise with a request.
-    pub(super) fn differences(&mut self, listener: &str, request: &Request) -> Vec<String> {
+    /// What the two do otherwise with a request; `caller`: whose certificate is shown where one is asked for.
+    pub(super) fn differences(&mut self, listener: &str, caller: &str, request: &Request) -> Vec<String> {
         self.sent += 1;
         self.surroundings.upstream.answer(BTreeMap::new(), answer(self.sent));
         let mark = format!("p{}", self.sent);
-        let mut ours = self.surroundings.runtime.block_on(self.host.send(listener, request, &mark));
+        let mut ours = self.surroundings.runtime.block_on(self.host.send(listener, caller, request, &mark));
         if self.copies {
             wait_until(Duration::from_secs(20), || self.proxy.active_requests() == 0);
         }
         ours.arrived = self.surroundings.upstream.take(&mark);
-        let mut theirs = self.surroundings.runtime.block_on(self.envoy.send(listener, request, &mark));
+        let mut theirs = self.surroundings.runtime.block_on(self.envoy.send(listener, caller, request, &mark));
         if self.copies && !ours.arrived.is_empty() {
             wait_until(Duration::from_secs(20), || self.process.is_quiet());
         }
@@ -90,25 +113,40 @@ impl Pair {
 }
 
 impl Side {
-    fn of(snapshot: &Snapshot) -> Self {
-        let listeners = snapshot.listeners.iter().map(|listener| (listener.name.clone(), listener.address));
-        Self { listeners: listeners.collect(), clients: BTreeMap::new() }
+    fn of(snapshot: &Snapshot, callers: &Arc<Callers>) -> Self {
+        let secured = |listener: &Listener| {
+            let mut sockets = listener.filter_chains.iter().filter_map(|chain| chain.transport_socket.as_ref());
+            sockets.any(|socket| socket.trusted_ca.is_some())
+        };
+        let listeners = snapshot.listeners.iter();
+        let listeners = listeners.map(|listener| (listener.name.clone(), (listener.address, secured(listener))));
+        Self { listeners: listeners.collect(), clients: BTreeMap::new(), callers: callers.clone() }
     }
 
-    async fn send(&mut self, listener: &str, request: &Request, mark: &str) -> Observed {
-        let Some(address) = self.listeners.get(listener) else {
-            return unanswered(format!("there is no listener {listener}"));
+    async fn send(&mut self, listener: &str, caller: &str, request: &Request, mark: &str) -> Observed {
+        let of = (listener.to_owned(), caller.to_owned());
+        let client = match self.clients.remove(&of).filter(Client::is_open) {
+            Some(client) => Ok(client),
+            None => self.connect(listener, caller).await,
         };
-        let mut client = match self.clients.remove(listener).filter(Client::is_open) {
-            Some(client) => client,
-            None => match Client::connect_to(*address, None).await {
-                Ok(client) => client,
-                Err(error) => return unanswered(error),
-            },
-        };
-        let observed = client.send(request, mark).await.unwrap_or_else(unanswered);
-        self.clients.insert(listener.to_owned(), client);
-        observed
+        match client {
+            Ok(mut client) => {
+                let observed = client.send(request, mark).await.unwrap_or_else(unanswered);
+                self.clients.insert(of, client);
+                observed
+            }
+            Err(error) => unanswered(error),
+        }
+    }
+
+    async fn connect(&self, listener: &str, caller: &str) -> Result<Client, String> {
+        let (address, secured) = self.listeners.get(listener).ok_or(format!("there is no listener {listener}"))?;
+        if !secured {
+            return Client::connect_to(*address, None).await;
+        }
+        let identity = Some(self.callers.identity(caller)?);
+        let tls = Tls { identity, sni: None, alpn: vec!["istio-http/1.1".to_owned(), "istio".to_owned()] };
+        Client::connect_to(*address, Some(&tls)).await
     }
 }
 
@@ -123,6 +161,22 @@ fn nobody_answers() -> Value {
         "query_timeout_seconds": 1,
         "query_tries": 1,
     }})
+}
+
+/// A folder with the certificate of a workload, as a proxy has it.
+pub(super) fn certificates(workload: &Workload) -> Result<PathBuf, String> {
+    let name = format!("parity-{}-{}", std::process::id(), workload.name);
+    let folder = tools::target_directory().join("envoy").join(name);
+    let identity = format!("spiffe://cluster.local/ns/{}/sa/{}", workload.namespace, workload.service_account);
+    // The client asks for no name of a server that is none.
+    let issued = certs::issue(&[identity], Some("proxy.test"))?;
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text);
+    let written = std::fs::create_dir_all(&folder)
+        .and_then(|()| write("cert-chain.pem", &issued.certificate))
+        .and_then(|()| write("key.pem", &issued.key));
+    let authority = certs::authority()?;
+    written.and_then(|()| write("root-cert.pem", &authority)).map_err(|error| error.to_string())?;
+    Ok(folder)
 }
 
 /// What upstreams answer: mostly well, now and then not.
@@ -233,7 +287,10 @@ fn differences(request: &Request, ours: &Observed, theirs: &Observed) -> Vec<Str
         }
     };
     compare("status", ours.status.to_string(), theirs.status.to_string());
-    compare("body", text(&ours.body), text(&theirs.body));
+    // Who is not let in has no answer, and each client's words for it differ.
+    if ours.status != 0 || theirs.status != 0 {
+        compare("body", text(&ours.body), text(&theirs.body));
+    }
     let framed = |all: &[(String, Vec<u8>)]| {
         let kept = all.iter().filter(|(name, _)| request.method != "HEAD" || !FRAMING.contains(&name.as_str()));
         headers(&kept.cloned().collect::<Vec<_>>())

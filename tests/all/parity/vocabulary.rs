@@ -25,6 +25,8 @@ pub(super) struct Vocabulary {
     pub(super) paths: Vec<String>,
     pub(super) headers: BTreeMap<String, Vec<String>>,
     pub(super) query: BTreeMap<String, Vec<String>>,
+    /// Identities, with the trust domain and without `spiffe://`.
+    pub(super) principals: Vec<String>,
     /// Whether authorities are compared as they are spelt.
     pub(super) spelling: bool,
 }
@@ -36,7 +38,8 @@ impl Vocabulary {
         for configuration in configurations {
             all.walk(configuration, &Shape::default());
         }
-        for list in [&mut all.authorities, &mut all.methods, &mut all.paths] {
+        all.principals.push("cluster.local/ns/nowhere/sa/nobody".to_owned());
+        for list in [&mut all.authorities, &mut all.methods, &mut all.paths, &mut all.principals] {
             dedup(list);
         }
         all.headers.values_mut().chain(all.query.values_mut()).for_each(dedup);
@@ -78,6 +81,11 @@ impl Vocabulary {
                 "allowOrigins" => self.header("origin", value, shape),
                 "remoteIpBlocks" | "notRemoteIpBlocks" => self.header("x-forwarded-for", value, shape),
                 "when" => self.conditions(value, shape),
+                "principals" | "notPrincipals" => take(texts(value).map(identity), &mut self.principals, &mut None),
+                "namespaces" | "notNamespaces" => {
+                    let account = |namespace: String| identity(format!("*/ns/{namespace}/sa/any"));
+                    take(texts(value).map(account), &mut self.principals, &mut None)
+                }
                 _ => false,
             };
         }
@@ -159,6 +167,12 @@ fn matched(value: &Value) -> impl Iterator<Item = String> {
     let prefixed = text("prefix").into_iter().flat_map(|prefix| [prefix.to_owned(), format!("{prefix}more")]);
     let found: Vec<String> = text("exact").map(str::to_owned).into_iter().chain(prefixed).chain(regex).collect();
     found.into_iter()
+}
+
+/// An identity that a pattern takes, of the trust domain that is trusted.
+fn identity(pattern: String) -> String {
+    let pattern = pattern.strip_prefix('*').map(|rest| format!("cluster.local{rest}")).unwrap_or(pattern);
+    pattern.replace('*', "any")
 }
 
 /// An authority that a pattern takes.
