@@ -1,12 +1,10 @@
 //! What Istio's proxies need beside the plugins, as an EnvoyFilter: the route that reads the cluster which a plugin
 //! chose, and the address that authz asks for.
 
-use crate::peer_address;
+use crate::{HASH_HEADER, peer_address};
 use serde_json::{Value, json};
 
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
-/// What a client must not say: the header that chooses the cluster, and the key of consistent hashing.
-const HASH_HEADER: &str = "x-outrigger-hash";
 
 /// The patches of the proxies of one kind: `SIDECAR_INBOUND`, `SIDECAR_OUTBOUND`, `GATEWAY`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

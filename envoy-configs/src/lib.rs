@@ -15,3 +15,7 @@ pub use oci::{Image, layout};
 pub use wasm_plugin::{
     Api, Manifest, Metadata, SidecarProxy, WasmPluginError, WasmPlugins, WasmPluginsOptions, wasm_plugins,
 };
+
+/// The key by which a balancer chooses, as `weighted-shifting` sets it; like the cluster's header it is for the proxy, and
+/// neither a client may say it nor an upstream see it.
+const HASH_HEADER: &str = "x-outrigger-hash";

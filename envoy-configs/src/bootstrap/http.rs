@@ -2,15 +2,13 @@
 
 use super::access_log::access_logs;
 use super::{Writer, cluster, typed};
+use crate::HASH_HEADER;
 use crate::peer_address::{DIRECT_ADDRESS, FILTER_STATE, is_asked, state};
 use compiler::snapshot::{Destination, Direction, FilterChain, HttpConnectionManager, Listener, PathNormalization};
 use serde_json::{Value, json};
 
 /// The port that a connection was made to, for routes to see in the filter state: no condition of a route is about it.
 const PORT: &str = "outrigger.local_port";
-
-/// What the filters tell the proxy and no upstream: `weighted-shifting`'s key for balancers by hash among them.
-const HASH: &str = "x-outrigger-hash";
 
 impl Writer<'_> {
     /// The connection manager of a chain.
@@ -133,7 +131,7 @@ impl Writer<'_> {
         json!({
             "name": listener.name,
             "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes.collect::<Value>()}],
-            "request_headers_to_remove": ["x-outrigger-cluster", HASH],
+            "request_headers_to_remove": ["x-outrigger-cluster", HASH_HEADER],
         })
     }
 
@@ -163,7 +161,7 @@ fn with(mut object: Value, name: &str, value: Value) -> Value {
 
 /// A route. Its timeouts and retries are what the filters say in headers.
 fn written(wanted: Value, action: Value, manager: &HttpConnectionManager) -> Value {
-    let policy = json!([{"header": {"header_name": HASH}, "terminal": true}]);
+    let policy = json!([{"header": {"header_name": HASH_HEADER}, "terminal": true}]);
     let action = with(with(action, "timeout", json!("0s")), "hash_policy", policy);
     json!({"match": wanted, "route": action, "request_body_buffer_limit": manager.limits.retry_body})
 }
