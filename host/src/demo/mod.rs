@@ -45,16 +45,18 @@ fn start(arguments: &DemoArguments) -> Result<ExitCode, String> {
     let services = services::start()?;
     let options = run::options(arguments.cache.folder(), LogStyle::Text, LogLevels::default());
     let source = Source::Mesh(Box::new(MeshArguments::whole_mesh(folder.clone())));
+    // The tour ends with the process, wherever it is.
+    let signals = (!arguments.once).then(run::Signals::listen).transpose().map_err(|error| error.to_string())?;
     let started = options.and_then(|options| run::start(source, options));
     let mut fleet = started.map_err(|faults| faults.to_string())?;
-    if arguments.once {
+    let Some(signals) = signals else {
         tour::take(&services, &mut fleet, &folder)?;
         return Ok(ExitCode::SUCCESS);
-    }
+    };
     println!("{}", tries(&folder));
     services.runtime.spawn(visits());
     services.runtime.spawn(tables(services.edges.clone(), fleet.snapshots()));
-    Ok(run::serve(fleet))
+    Ok(run::serve(fleet, signals))
 }
 
 /// Writes the mesh, unless the user has one already that is to be gone on with.

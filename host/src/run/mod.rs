@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
@@ -35,7 +36,11 @@ pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
     let outcome = options(arguments.cache.folder(), style, arguments.log_level.clone()).and_then(|options| {
         match arguments.validate {
             true => validate(&source, &options),
-            false => start(source, options).map(serve),
+            false => {
+                // Before there is anything to clear away.
+                let signals = Signals::listen().map_err(|error| Faults::one(format!("signals: {error}")))?;
+                start(source, options).map(|fleet| serve(fleet, signals))
+            }
         }
     });
     outcome.unwrap_or_else(|faults| {
@@ -229,14 +234,11 @@ fn tell_addresses(name: &str, proxy: &Proxy) {
 }
 
 /// Serves until the process is told to end, and reloads when files change.
-pub(crate) fn serve(fleet: Fleet) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = runtime.and_then(|runtime| {
-        let ended = runtime.block_on(obey(fleet));
-        // A drain that nobody waits for any more must not hold up the end.
-        runtime.shutdown_background();
-        ended
-    });
+pub(crate) fn serve(fleet: Fleet, signals: Signals) -> ExitCode {
+    let Signals { runtime, received } = signals;
+    let ended = runtime.block_on(obey(fleet, received));
+    // A drain that nobody waits for any more must not hold up the end.
+    runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -246,11 +248,40 @@ pub(crate) fn serve(fleet: Fleet) -> ExitCode {
     }
 }
 
+/// What the process is told by signals, from now on.
+pub(crate) struct Signals {
+    runtime: Runtime,
+    received: Received,
+}
+
+struct Received {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    /// Listens: from now on none ends the process by itself.
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listen = async {
+            std::io::Result::Ok(Received {
+                hangup: signal(SignalKind::hangup())?,
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                reopen: signal(SignalKind::user_defined1())?,
+            })
+        };
+        let received = runtime.block_on(listen)?;
+        Ok(Self { runtime, received })
+    }
+}
+
 /// Reloads (SIGHUP), reads files again (SIGUSR1) and ends as signals, the files and the admin server say. A second
 /// signal to end does not wait for streams.
-async fn obey(fleet: Fleet) -> std::io::Result<()> {
-    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
-    let (mut interrupt, mut reopen) = (signal(SignalKind::interrupt())?, signal(SignalKind::user_defined1())?);
+async fn obey(fleet: Fleet, received: Received) -> std::io::Result<()> {
+    let Received { mut hangup, mut terminate, mut interrupt, mut reopen } = received;
     let mut watch = Watch::new(&fleet.paths());
     let mut certificates = tokio::time::interval(identity::LOOKED_AT);
     certificates.set_missed_tick_behavior(MissedTickBehavior::Delay);
