@@ -42,7 +42,11 @@ fn from(mesh: &Mesh<'_>, arguments: &ExplainArguments) -> Result<Workload, Strin
             let wanted = wanted.as_deref().unwrap_or_default();
             let (namespace, name) = split(wanted, namespace);
             let found = mesh.gateway_workload(namespace, name);
-            found.ok_or_else(|| format!("--gateway {wanted}: there is no Gateway of this name with a selector"))
+            found.ok_or_else(|| {
+                let known: Vec<String> = mesh.selecting_gateways().collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                format!("--gateway {wanted}: there is no Gateway of this name with a selector (there are: {known})")
+            })
         }
     }
 }

@@ -92,6 +92,12 @@ impl<'r> Mesh<'r> {
         self.instances.workload(namespace, name).cloned()
     }
 
+    /// Gateways that select whom they are for: `namespace/name`.
+    pub fn selecting_gateways(&self) -> impl Iterator<Item = String> {
+        let all = self.resources.gateways.iter().filter(|gateway| !gateway.spec.selector.is_empty());
+        all.map(|gateway| format!("{}/{}", gateway.metadata.namespace(), gateway.metadata.name.as_str()))
+    }
+
     /// The proxy that serves a Gateway: the first workload that it selects, or else one that has its selector's labels.
     pub fn gateway_workload(&self, namespace: &str, name: &str) -> Option<Workload> {
         let is_it = |gateway: &&Resource<Gateway>| {
