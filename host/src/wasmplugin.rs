@@ -1,13 +1,13 @@
 //! `outrigger wasmplugin`: the resources that have Istio's own proxies run the same plugins.
 
 use crate::cli::{BAD_DATA, DataFormat, ExtensionApi, MeshArguments, WasmpluginArguments};
+use crate::emit::write_file;
 use crate::run::{Identities, compile, one, read_mesh, remarks};
 use compiler::{Mesh, Settings, Workload};
 use envoy_configs::{Api, Image, Manifest, SidecarProxy, WasmPlugins, WasmPluginsOptions, layout, wasm_plugins};
 use host::Faults;
 use istio_api::DocumentCache;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -92,20 +92,14 @@ fn chosen(mesh: &Mesh<'_>, arguments: &MeshArguments) -> Result<Vec<(Workload, S
     };
     match workloads.is_empty() {
         true => Err(Faults::one("--all: the files have no workload: no WorkloadEntry, Pod, Deployment or StatefulSet")),
-        // Istio's proxies have certificates.
-        false => {
-            let settings = || Settings { certificates: Some("istio".into()), ..Settings::default() };
-            Ok(workloads.into_iter().map(|workload| (workload, settings())).collect())
-        }
+        false => Ok(workloads.into_iter().map(|workload| (workload, Settings::default())).collect()),
     }
 }
 
 /// Writes files under a folder.
 fn write(folder: &Path, files: BTreeMap<String, &[u8]>) -> Result<(), Faults> {
     for (path, bytes) in files {
-        let file = folder.join(path);
-        let written = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&file, bytes));
-        written.map_err(|error| Faults::one(format!("{}: {error}", file.display())))?;
+        write_file(&folder.join(path), bytes).map_err(|error| Faults::one(error.to_string()))?;
     }
     Ok(())
 }

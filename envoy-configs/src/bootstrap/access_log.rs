@@ -1,36 +1,26 @@
 //! Access logs.
 
-use super::typed;
+use super::{typed, with};
 use compiler::snapshot::AccessLog;
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// The route is the filters' matter: Envoy's own has no name, ours stands in the property that `header-rules` sets.
 const ROUTE: (&str, &str) = ("%ROUTE_NAME%", "%FILTER_STATE(wasm.outrigger.route:PLAIN)%");
 
 pub(super) fn access_logs(written: Option<&AccessLog>) -> Vec<Value> {
     let Some(log) = written else { return Vec::new() };
-    let mut format = match &log.json_format {
+    let format = match &log.json_format {
         Some(json) => json!({"json_format": renamed(json)}),
         None => {
             let text = log.format.as_deref().unwrap_or(AccessLog::ISTIO_FORMAT).replace(ROUTE.0, ROUTE.1);
             json!({"text_format_source": {"inline_string": text}})
         }
     };
-    if let (Some(object), true) = (format.as_object_mut(), log.json_format.is_none()) {
-        object.insert("omit_empty_values".to_owned(), Value::from(false));
-    }
-    let sink = |name: &str, path: Option<&Path>| {
-        let mut logger = json!({"log_format": format});
-        if let (Some(object), Some(path)) = (logger.as_object_mut(), path) {
-            object.insert("path".to_owned(), json!(path));
-        }
-        logger_of(name, logger)
-    };
+    let logger = json!({"log_format": format});
     vec![match log.path.to_str() {
-        Some("/dev/stdout") => sink("stream.v3.StdoutAccessLog", None),
-        Some("/dev/stderr") => sink("stream.v3.StderrAccessLog", None),
-        _ => sink("file.v3.FileAccessLog", Some(&log.path)),
+        Some("/dev/stdout") => logger_of("stream.v3.StdoutAccessLog", logger),
+        Some("/dev/stderr") => logger_of("stream.v3.StderrAccessLog", logger),
+        _ => logger_of("file.v3.FileAccessLog", with(logger, "path", json!(log.path))),
     }]
 }
 

@@ -1,7 +1,7 @@
 //! HTTP: the connection manager with its filters, and the one route that the filters leave to Envoy.
 
 use super::access_log::access_logs;
-use super::{Writer, cluster, typed};
+use super::{Writer, cluster, typed, with};
 use crate::HASH_HEADER;
 use crate::peer_address::{DIRECT_ADDRESS, FILTER_STATE, is_asked, state};
 use compiler::snapshot::{Destination, Direction, FilterChain, HttpConnectionManager, Listener, PathNormalization};
@@ -149,14 +149,6 @@ impl Writer<'_> {
             routes.push((wanted, json!({"cluster": name})));
         }
     }
-}
-
-/// An object with one more field.
-fn with(mut object: Value, name: &str, value: Value) -> Value {
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert(name.to_owned(), value);
-    }
-    object
 }
 
 /// A route. Its timeouts and retries are what the filters say in headers.

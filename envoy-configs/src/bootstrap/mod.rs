@@ -152,11 +152,16 @@ impl Writer<'_> {
 }
 
 /// A message in an `Any`.
-fn typed(message: &str, mut value: Value) -> Value {
-    if let Some(object) = value.as_object_mut() {
-        object.insert("@type".to_owned(), Value::from(format!("type.googleapis.com/{message}")));
+fn typed(message: &str, value: Value) -> Value {
+    with(value, "@type", Value::from(format!("type.googleapis.com/{message}")))
+}
+
+/// An object with one more field.
+fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.to_owned(), value);
     }
-    value
+    object
 }
 
 /// An address that is listened on or called.

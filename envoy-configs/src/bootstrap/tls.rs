@@ -1,6 +1,6 @@
 //! TLS on filter chains and clusters.
 
-use super::typed;
+use super::{typed, with};
 use compiler::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamProtocol, UpstreamTls};
 use serde_json::{Map, Value, json};
 
@@ -11,13 +11,9 @@ pub(super) fn downstream(socket: &DownstreamTls) -> Value {
     common.insert("alpn_protocols".to_owned(), json!(socket.alpn));
     common.insert("tls_params".to_owned(), parameters(socket.min_protocol_version, &socket.cipher_suites));
     if let Some(authority) = &socket.trusted_ca {
-        let mut context = json!({"trusted_ca": source(authority)});
         let domains = socket.trust_domains.iter();
         let names = domains.map(|domain| subject("URI", &json!({"prefix": format!("spiffe://{domain}/")})));
-        let names: Vec<Value> = names.collect();
-        if let (Some(context), false) = (context.as_object_mut(), names.is_empty()) {
-            context.insert("match_typed_subject_alt_names".to_owned(), Value::Array(names));
-        }
+        let context = named(json!({"trusted_ca": source(authority)}), names.collect());
         common.insert("validation_context".to_owned(), context);
     }
     let context = json!({
@@ -47,10 +43,7 @@ pub(super) fn upstream(socket: &UpstreamTls, protocol: UpstreamProtocol) -> Valu
     if !socket.danger_skip_verify {
         common.insert("validation_context".to_owned(), validation(socket));
     }
-    let mut context = json!({"common_tls_context": common});
-    if let (Some(context), Some(name)) = (context.as_object_mut(), &socket.sni) {
-        context.insert("sni".to_owned(), json!(name));
-    }
+    let context = json!({"common_tls_context": common, "sni": socket.sni.as_deref().unwrap_or_default()});
     transport_socket("UpstreamTlsContext", context)
 }
 
@@ -74,7 +67,7 @@ pub(super) fn metadata() -> Value {
 
 /// Whom a cluster trusts: a certificate of this authority, or of those that the system trusts, for one of these names.
 fn validation(socket: &UpstreamTls) -> Value {
-    let mut context = match &socket.trusted_ca {
+    let context = match &socket.trusted_ca {
         Some(authority) => json!({"trusted_ca": source(authority)}),
         None => json!({"system_root_certs": {}}),
     };
@@ -87,10 +80,12 @@ fn validation(socket: &UpstreamTls) -> Value {
         (_, Some(name)) if !socket.danger_skip_name_check => vec![exact(name)],
         _ => Vec::new(),
     };
-    if let (Some(context), false) = (context.as_object_mut(), names.is_empty()) {
-        context.insert("match_typed_subject_alt_names".to_owned(), Value::Array(names));
-    }
-    context
+    named(context, names)
+}
+
+/// Whoever is trusted, and of these names; without any, of whatever name.
+fn named(context: Value, names: Vec<Value>) -> Value {
+    with(context, "match_typed_subject_alt_names", Value::Array(names))
 }
 
 fn subject(kind: &str, matcher: &Value) -> Value {
@@ -116,11 +111,11 @@ fn parameters(least: TlsVersion, cipher_suites: &[String]) -> Value {
         TlsVersion::Tls12 => "TLSv1_2",
         TlsVersion::Tls13 => "TLSv1_3",
     };
-    let mut parameters = json!({"tls_minimum_protocol_version": least, "tls_maximum_protocol_version": "TLSv1_3"});
-    if let (Some(object), false) = (parameters.as_object_mut(), cipher_suites.is_empty()) {
-        object.insert("cipher_suites".to_owned(), json!(cipher_suites));
-    }
-    parameters
+    json!({
+        "tls_minimum_protocol_version": least,
+        "tls_maximum_protocol_version": "TLSv1_3",
+        "cipher_suites": cipher_suites,
+    })
 }
 
 fn transport_socket(message: &str, context: Value) -> Value {

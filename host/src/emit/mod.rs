@@ -81,13 +81,18 @@ fn write_modules(folder: &Path, names: &BTreeSet<String>) -> io::Result<()> {
     Ok(())
 }
 
-/// A file, with the folder that it is in.
+/// A file, and says so.
 fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).map_err(at)?;
-    }
-    fs::write(file, bytes).map_err(at)?;
+    write_file(file, bytes)?;
     eprintln!("written: {}", file.display());
     Ok(())
+}
+
+/// A file, with the folder that it is in.
+///
+/// # Errors
+/// Why it cannot be written, with its name.
+pub(crate) fn write_file(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let written = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(file, bytes));
+    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
 }
