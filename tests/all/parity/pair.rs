@@ -132,7 +132,11 @@ impl Side {
         match client {
             Ok(mut client) => {
                 let observed = client.send(request, mark).await.unwrap_or_else(unanswered);
-                self.clients.insert(of, client);
+                // One that is about to be closed must not get the next request.
+                let closes = |(name, value): &(String, Vec<u8>)| name == "connection" && value == b"close";
+                if observed.status != 0 && !observed.headers.iter().any(closes) {
+                    self.clients.insert(of, client);
+                }
                 observed
             }
             Err(error) => unanswered(error),
