@@ -419,12 +419,16 @@ impl<'s> Writer<'s, '_> {
         chains
     }
 
-    /// Users' plugins stand before ours within a phase. Istio has them there by their priority alone.
+    /// Users' plugins stand before ours within a phase, but for the one that asks authorizers. Istio has them there by
+    /// their priority alone.
     fn remark_order(&mut self, snapshot: &Snapshot, plugins: &[Plugin]) {
         for (place, plugin) in plugins.iter().enumerate().filter(|(_, plugin)| !is_ours(snapshot, plugin)) {
-            let behind = plugins.iter().skip(place);
-            if behind.into_iter().any(|other| other.phase == plugin.phase && is_ours(snapshot, other)) {
+            let ours = |other: &Plugin| other.phase == plugin.phase && is_ours(snapshot, other);
+            if plugins.iter().skip(place).any(ours) {
                 self.remark(format!("{}: Istio has it behind ours unless its priority is 0 or more", plugin.name));
+            }
+            if plugins.iter().take(place).any(ours) {
+                self.remark(format!("{}: Istio has it before ours unless its priority is less than 0", plugin.name));
             }
         }
     }

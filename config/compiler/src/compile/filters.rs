@@ -32,8 +32,11 @@ impl FilterConfigs {
         let Self { authz, header_rules, fault_injection, cors, weighted_shifting, mirroring } = self;
         let routes = !header_rules.virtual_hosts.is_empty() || header_rules.unknown_authority.is_some();
         let last = Phase::Unspecified;
+        let (ext_authz, authz) = authorization_policy::of_requests(authz);
+        let asking = || Ok(Plugin { name: "ext-authz".to_owned(), ..plugin("authz", Phase::Authn, &ext_authz)? });
+        add(!ext_authz.policies.is_empty(), &asking, &mut plugins)?;
         take_phases(&mut extra, &[Phase::Authn, Phase::Authz], &mut plugins);
-        add(!authz.policies.is_empty(), &|| plugin("authz", Phase::Authz, authz), &mut plugins)?;
+        add(!authz.policies.is_empty(), &|| plugin("authz", Phase::Authz, &authz), &mut plugins)?;
         take_phases(&mut extra, &[Phase::Stats, last], &mut plugins);
         add(routes, &|| plugin("header-rules", last, header_rules), &mut plugins)?;
         add(!fault_injection.routes.0.is_empty(), &|| plugin("fault-injection", last, fault_injection), &mut plugins)?;
