@@ -1,7 +1,9 @@
 //! What Istio's proxies need beside the plugins, as an EnvoyFilter: the route that reads the cluster which a plugin
-//! chose, and the address that authz asks for.
+//! chose, the address that authz asks for, and the clusters that jwt-authn asks for keys.
 
+use crate::bootstrap::cluster;
 use crate::{HASH_HEADER, peer_address};
+use compiler::snapshot::Cluster;
 use serde_json::{Value, json};
 
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
@@ -28,6 +30,11 @@ pub(crate) fn patches(context: &str, needs: Needs<'_>) -> Vec<Value> {
         patches.push(patch("HTTP_FILTER", context, "INSERT_FIRST", manager_only(), peer_address::filter()));
     }
     patches
+}
+
+/// The patches for a cluster that Istio does not make.
+pub(crate) fn clusters(cluster: &Cluster) -> Vec<Value> {
+    cluster::clusters(cluster).into_iter().map(|value| patch("CLUSTER", "ANY", "ADD", None, value)).collect()
 }
 
 fn patch(apply_to: &str, context: &str, operation: &str, filter: Option<Value>, value: Value) -> Value {

@@ -7,7 +7,7 @@ use crate::module_url::ModulePrefix;
 use crate::{Image, peer_address};
 use compiler::Workload;
 use compiler::snapshot::{
-    Destination, Direction, FailStrategy, Listener, Module, NetworkFilter, Phase, Plugin, Snapshot,
+    Cluster, Destination, Direction, FailStrategy, Listener, Module, NetworkFilter, Phase, Plugin, Snapshot,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -454,6 +454,7 @@ impl<'s> Writer<'s, '_> {
         let config_patches: Vec<Value> = needs(snapshot)
             .into_iter()
             .flat_map(|(side, needs)| envoy_filter::patches(side.context(), needs))
+            .chain(snapshot.clusters.iter().filter(|cluster| !is_istios(cluster)).flat_map(envoy_filter::clusters))
             .collect();
         if !config_patches.is_empty() {
             let workload_selector = WorkloadSelector { labels: labels.clone() };
@@ -536,6 +537,11 @@ fn lasting(workload: &Workload) -> BTreeMap<String, String> {
 
 fn is_ours(snapshot: &Snapshot, plugin: &Plugin) -> bool {
     matches!(snapshot.modules.get(&plugin.module), Some(Module::Embedded(_)))
+}
+
+/// Whether Istio makes a cluster of this name as well: those of services and of applications, and the one for all others.
+fn is_istios(cluster: &Cluster) -> bool {
+    ["outbound|", "inbound|", "PassthroughCluster"].iter().any(|name| cluster.name.starts_with(name))
 }
 
 /// What each side needs of an EnvoyFilter.

@@ -21,6 +21,7 @@ pub(super) fn configs(manager: &HttpConnectionManager) -> Result<(FilterConfigs,
                 let providers = if read.providers.is_empty() { before.providers } else { read.providers.clone() };
                 configs.authz = authz::Config { policies: [before.policies, read.policies].concat(), providers, ..read };
             }
+            "jwt-authn" => configs.jwt_authn = read(plugin)?,
             "header-rules" => configs.header_rules = read(plugin)?,
             "fault-injection" => configs.fault_injection = read(plugin)?,
             "cors" => configs.cors = read(plugin)?,
