@@ -17,6 +17,8 @@ plugin_config::object! {
     pub struct Config {
         /// Whose tokens are good, in the order in which they are preferred.
         pub providers: Vec<Provider> = "providers",
+        /// Headers that claims of a good token are left in, for later filters to match. Clients cannot set them.
+        pub claim_headers: Vec<ClaimHeader> = "claimHeaders",
         /// Only requests that match one of these must have good tokens; when empty, every request.
         pub matches: Vec<HttpMatchRequest> = "match",
     }
@@ -89,6 +91,15 @@ plugin_config::object! {
         pub name: String = "name",
         /// What stands before the token, to the letter: `Bearer `. Nothing when absent.
         pub prefix: Option<String> = "prefix",
+    }
+
+    /// A header that a claim is left in: a text as it is, a list as one header for each text in it. Others are left out.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct ClaimHeader {
+        /// Its name.
+        pub header: String = "header",
+        /// The claim, and what is within it, level by level.
+        pub claim: Vec<String> = "claim",
     }
 
     /// A header that gets a claim.

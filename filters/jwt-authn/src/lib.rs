@@ -5,4 +5,4 @@
 
 mod config;
 
-pub use config::{ClaimToHeader, Config, Discovery, HeaderLocation, Provider, RemoteJwks};
+pub use config::{ClaimHeader, ClaimToHeader, Config, Discovery, HeaderLocation, Provider, RemoteJwks};

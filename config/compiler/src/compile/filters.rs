@@ -37,7 +37,8 @@ impl FilterConfigs {
         let asking = || Ok(Plugin { name: "ext-authz".to_owned(), ..plugin("authz", Phase::Authn, &ext_authz)? });
         add(!ext_authz.policies.is_empty(), &asking, &mut plugins)?;
         take_phases(&mut extra, &[Phase::Authn], &mut plugins);
-        let tokens = !jwt_authn.providers.is_empty();
+        // Where nobody's tokens are good there are no claims, and still nobody else may set what stands for them.
+        let tokens = !jwt_authn.providers.is_empty() || !jwt_authn.claim_headers.is_empty();
         add(tokens, &|| plugin("jwt-authn", Phase::Authn, jwt_authn), &mut plugins)?;
         take_phases(&mut extra, &[Phase::Authz], &mut plugins);
         add(!authz.policies.is_empty(), &|| plugin("authz", Phase::Authz, &authz), &mut plugins)?;

@@ -2,6 +2,7 @@
 //! for each way that traffic goes.
 
 pub(crate) mod authorization_policy;
+pub(crate) mod claims;
 mod destination_rule;
 mod filters;
 pub(crate) mod gateway;
