@@ -453,7 +453,7 @@ impl<'s> Writer<'s, '_> {
         }
         let config_patches: Vec<Value> = needs(snapshot)
             .into_iter()
-            .flat_map(|(side, needs)| envoy_filter::patches(side.context(), needs))
+            .flat_map(|(side, needs)| envoy_filter::patches(side.context(), &needs))
             .chain(snapshot.clusters.iter().filter(|cluster| !is_istios(cluster)).flat_map(envoy_filter::clusters))
             .collect();
         if !config_patches.is_empty() {
@@ -553,6 +553,11 @@ fn needs(snapshot: &Snapshot) -> BTreeMap<Side, Needs<'_>> {
             let NetworkFilter::HttpConnectionManager(manager) = &chain.network_filter else { continue };
             if let Destination::ClusterHeader { name, .. } = &manager.destination {
                 of_side.cluster_header = Some(name);
+            }
+            for header in crate::claim_headers(&manager.plugins) {
+                if !of_side.claim_headers.contains(&header) {
+                    of_side.claim_headers.push(header);
+                }
             }
             of_side.peer_address |= manager.plugins.iter().any(peer_address::is_asked);
         }
