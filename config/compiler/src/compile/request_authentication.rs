@@ -8,7 +8,7 @@ use http::Uri;
 use istio_api::Resource;
 use istio_api::request_authentication::{self as api, RequestAuthentication};
 use jwt_authn::{ClaimToHeader, Config, Discovery, HeaderLocation, Provider, RemoteJwks};
-use plugin_config::Duration;
+use plugin_config::{At, Duration};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -48,6 +48,20 @@ pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Reso
             && one.spec.target_refs.is_empty()
     };
     crate::mesh::by_age(mesh.resources.request_authentications.iter().filter(near))
+}
+
+/// What the filter has to say of rules by itself, at `providers[i]`.
+pub(crate) fn check(mesh: &Mesh<'_>, resource: &Resource<RequestAuthentication>, at: &mut At) {
+    let workload = Workload { namespace: resource.metadata.namespace().to_owned(), ..Workload::default() };
+    let mut report = Report::default();
+    let mut asked = Asked { mesh, workload: &workload, certificates: None, report: &mut report };
+    let rules = resource.spec.jwt_rules.iter().enumerate();
+    let providers = rules.filter_map(|(index, rule)| asked.provider(resource, index, rule, &mut Vec::new()));
+    let config = Config { providers: providers.collect(), ..Config::default() };
+    // Of one that is refused already nothing is to be added.
+    if report.faults.is_empty() {
+        jwt_authn::check(&config, at);
+    }
 }
 
 /// Who is to be asked for keys, and for whom.

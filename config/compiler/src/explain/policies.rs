@@ -13,7 +13,7 @@ const PEER_ADDRESS: &str = "source.direct_address";
 /// The property that tells peers' certificates apart: here it is the identity, which stands for the certificate.
 const PEER: &str = "connection.sha256_peer_certificate_digest";
 /// The property by which it learns the claims of a token that was verified.
-const CLAIMS: &str = "outrigger.jwt";
+pub(super) const CLAIMS: &str = "outrigger.jwt";
 
 /// What becomes of a request that policies refuse.
 pub(super) const FORBIDDEN: &str = "403, RBAC: access denied";
