@@ -2,8 +2,8 @@
 
 use super::access_log::access_logs;
 use super::{Writer, cluster, typed, with};
-use crate::{HASH_HEADER, claim_headers};
 use crate::peer_address::{DIRECT_ADDRESS, FILTER_STATE, is_asked, state};
+use crate::{HASH_HEADER, claim_headers};
 use compiler::snapshot::{Destination, Direction, FilterChain, HttpConnectionManager, Listener, PathNormalization};
 use serde_json::{Value, json};
 

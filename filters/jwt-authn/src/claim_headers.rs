@@ -86,7 +86,10 @@ mod tests {
             let headers = claim_headers(&config, claims.as_bytes());
             headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value))).collect()
         };
-        assert_eq!(left(r#"{"a": "x", "b": {"c.d": ["y", 1, "z\r\n"]}, "n": 3}"#), ["x-a: x", "x-b: y", "x-b: z%0D%0A"]);
+        assert_eq!(
+            left(r#"{"a": "x", "b": {"c.d": ["y", 1, "z\r\n"]}, "n": 3}"#),
+            ["x-a: x", "x-b: y", "x-b: z%0D%0A"]
+        );
         assert_eq!(left(r#"{"a": {"b": "x"}, "b": "y"}"#), [""; 0]);
         assert_eq!(left("[]"), [""; 0]);
     }

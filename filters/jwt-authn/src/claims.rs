@@ -163,8 +163,7 @@ mod tests {
     #[test]
     fn words_are_lists() {
         let outputs = Outputs { space_delimited: ["scope", "o.k"].map(Box::from).to_vec(), ..Outputs::default() };
-        let words =
-            |json: &str| outputs.with_words(plugin_config::parse(json.as_bytes()).unwrap()).to_string();
+        let words = |json: &str| outputs.with_words(plugin_config::parse(json.as_bytes()).unwrap()).to_string();
         assert_eq!(words(r#"{"scope": "  a  b ", "x": "c d"}"#), r#"{"scope":["a","b"],"x":"c d"}"#);
         assert_eq!(words(r#"{"scope": " ", "o.k": "p"}"#), r#"{"scope":" ","o.k":["p"]}"#);
         assert_eq!(words(r#"{"scope": ["a b"], "o": {"k": "a b"}}"#), r#"{"scope":["a b"],"o":{"k":"a b"}}"#);

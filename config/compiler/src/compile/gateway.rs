@@ -89,9 +89,8 @@ pub(crate) fn compile<'m>(
         }
     }
     let visible: Vec<&Service> = mesh.registry.visible(&workload.namespace).collect();
-    let of_services = visible
-        .iter()
-        .flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report));
+    let of_services =
+        visible.iter().flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report));
     made.clusters.extend(of_services);
     Ok(made)
 }

@@ -77,9 +77,9 @@ impl Outcome {
 
 /// The request as plugins have left its headers.
 pub(super) fn described(headers: &HeaderList, request: &DescribedRequest) -> DescribedRequest {
-    let all = headers.iter().map(|(name, value)| {
-        (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned())
-    });
+    let all = headers
+        .iter()
+        .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned()));
     DescribedRequest {
         authority: text(headers, ":authority"),
         target: text(headers, ":path"),

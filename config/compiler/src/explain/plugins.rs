@@ -19,7 +19,8 @@ pub(super) fn configs(manager: &HttpConnectionManager) -> Result<(FilterConfigs,
                 let read: authz::Config = read(plugin)?;
                 let before = std::mem::take(&mut configs.authz);
                 let providers = if read.providers.is_empty() { before.providers } else { read.providers.clone() };
-                configs.authz = authz::Config { policies: [before.policies, read.policies].concat(), providers, ..read };
+                configs.authz =
+                    authz::Config { policies: [before.policies, read.policies].concat(), providers, ..read };
             }
             "jwt-authn" => configs.jwt_authn = read(plugin)?,
             "header-rules" => configs.header_rules = read(plugin)?,

@@ -51,7 +51,9 @@ impl Walk<'_, '_> {
         self.push(at, "claims", format!("as given, of a token that is good for {}", provider.name));
         let mut asked = request.clone();
         let left = jwt_authn::claim_headers(config, claims.to_string().as_bytes());
-        asked.headers.extend(left.into_iter().map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())));
+        asked
+            .headers
+            .extend(left.into_iter().map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())));
         Some(asked)
     }
 
