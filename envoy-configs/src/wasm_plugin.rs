@@ -394,6 +394,13 @@ impl<'s> Writer<'s, '_> {
                 };
                 let plugins: Vec<_> = manager.plugins.iter().filter(|plugin| is_ours(snapshot, plugin)).collect();
                 self.remark_order(snapshot, &manager.plugins);
+                if plugins.iter().any(|plugin| plugin.module == "jwt-authn") {
+                    self.remark(format!(
+                        "{}: leave RequestAuthentications, and AuthorizationPolicies about tokens, out of the Kubernetes \
+                         cluster: the plugins take tokens out before Istio looks for them",
+                        name_of(workload)
+                    ));
+                }
                 match by_port.get(&(side, port)) {
                     Some(known) if *known != plugins => {
                         let (workload, api) = (name_of(workload), self.options.api);
