@@ -1,5 +1,6 @@
 //! The case format: configuration, requests, expected effects. One file is a list of cases.
 
+use crate::jwt;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,38 @@ pub struct Case {
     /// Engine (native, envoy, host, or live for the last two) → why the case cannot run in it.
     #[serde(default)]
     pub except: BTreeMap<String, String>,
+}
+
+impl Case {
+    /// Makes the tokens and key sets that it has, in configurations, requests and answers: see [`crate::jwt`].
+    fn make_tokens(&mut self) -> Result<(), String> {
+        let chain = self.chain.iter_mut().map(|plugin| &mut plugin.configuration);
+        for configuration in self.configuration.iter_mut().chain(chain) {
+            make_in(configuration)?;
+        }
+        for answer in self.clusters.values_mut().flatten() {
+            answer.body = jwt::expand(&answer.body)?;
+        }
+        for request in &mut self.requests {
+            request.path = jwt::expand(&request.path)?;
+            for (_, value) in &mut request.headers {
+                if let Bytes::Text(text) = value {
+                    *text = jwt::expand(text)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make_in(value: &mut serde_json::Value) -> Result<(), String> {
+    match value {
+        serde_json::Value::String(text) => *text = jwt::expand(text)?,
+        serde_json::Value::Array(items) => items.iter_mut().try_for_each(make_in)?,
+        serde_json::Value::Object(fields) => fields.values_mut().try_for_each(make_in)?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// One plugin of a chain.
@@ -396,7 +429,8 @@ fn read(filter: &Path, file: &Path) -> Result<Vec<Located>, String> {
     let cases: Vec<Case> = serde_saphyr::from_str_with_options(&text, options).map_err(|error| at(&error))?;
     let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let mut seen = std::collections::BTreeSet::new();
-    let located = cases.into_iter().map(|case| {
+    let located = cases.into_iter().map(|mut case| {
+        case.make_tokens().map_err(|error| at(&format!("{}: {error}", case.name)))?;
         if !seen.insert(case.name.clone()) {
             return Err(at(&format!("two cases are called {}", case.name)));
         }

@@ -10,6 +10,7 @@ pub mod envoy;
 pub mod envoy_bootstrap;
 pub mod fake_upstream;
 pub mod host_engine;
+pub mod jwt;
 pub mod live;
 pub mod native;
 pub mod optimised;

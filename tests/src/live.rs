@@ -32,6 +32,9 @@ pub struct Surroundings {
     pub runtime: Runtime,
     /// What stands behind the proxy.
     pub upstream: FakeUpstream,
+    /// How the clusters of all cases answer. From the start, as plugins may ask before the case is run: what is asked
+    /// for by itself has to be of a cluster that no other case has.
+    answers: Answers,
     marks: usize,
 }
 
@@ -41,7 +44,10 @@ impl Surroundings {
     /// # Errors
     /// When a port or a thread is not to be had.
     pub fn start(cases: &[&Located]) -> Result<Self, String> {
-        Self::of_clusters(cases.iter().flat_map(|case| clusters(case)).collect())
+        let mut surroundings = Self::of_clusters(cases.iter().flat_map(|case| clusters(case)).collect())?;
+        surroundings.answers = cases.iter().flat_map(|located| answers(located)).collect();
+        surroundings.upstream.answer(surroundings.answers.clone(), Answer::default());
+        Ok(surroundings)
     }
 
     /// Starts an upstream for each cluster.
@@ -52,7 +58,7 @@ impl Surroundings {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let upstream = runtime.block_on(FakeUpstream::start(all)).map_err(|error| error.to_string())?;
-        Ok(Self { runtime, upstream, marks: 0 })
+        Ok(Self { runtime, upstream, answers: Answers::new(), marks: 0 })
     }
 
     /// The clusters of the cases: port, and whether HTTP/2 is spoken there.
@@ -76,8 +82,8 @@ impl Surroundings {
             Ok(tls) => tls,
             Err(error) => return vec![error],
         };
-        let answers = located.case.clusters.iter().filter_map(|(name, answer)| Some((name.clone(), answer.clone()?)));
-        self.upstream.answer(answers.collect(), located.case.upstream.clone());
+        let of_others = self.answers.clone().into_iter();
+        self.upstream.answer(of_others.chain(answers(located)).collect(), located.case.upstream.clone());
         let mut wrong = Vec::new();
         for (i, request) in located.case.requests.iter().enumerate() {
             let outcome = self.send(proxy, port, tls.as_ref(), request);
@@ -161,6 +167,12 @@ fn tls(located: &Located) -> Result<Option<Tls>, String> {
     };
     let identity = if peer.uri_sans.is_empty() { None } else { Some(certs::issue(&peer.uri_sans, None)?) };
     Ok(Some(Tls { identity, sni: peer.sni.clone(), alpn: Vec::new() }))
+}
+
+/// How the clusters that a case names answer.
+fn answers(located: &Located) -> impl Iterator<Item = (String, Answer)> {
+    let answers = located.case.clusters.iter();
+    answers.filter_map(|(name, answer)| Some((name.clone(), answer.clone()?)))
 }
 
 /// The clusters that exist for a case.
