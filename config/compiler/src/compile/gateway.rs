@@ -88,7 +88,7 @@ pub(crate) fn compile<'m>(
     let visible: Vec<&Service> = mesh.registry.visible(&workload.namespace).collect();
     made.clusters = visible
         .iter()
-        .flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report))
+        .flat_map(|service| clusters(mesh, workload, settings.certificates.as_ref(), service, report))
         .collect();
     Ok(made)
 }
@@ -165,7 +165,7 @@ impl<'m> Maker<'_, 'm> {
                     let socket = server_tls::compile(
                         self.mesh,
                         self.workload,
-                        self.settings.certificates.as_deref(),
+                        self.settings.certificates.as_ref(),
                         tls,
                         field,
                         self.report,

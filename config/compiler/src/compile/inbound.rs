@@ -226,8 +226,8 @@ impl Maker<'_, '_> {
         };
         let PeerRule { mode, said } =
             self.mesh.peer_authentications.of(&self.workload.namespace, &self.workload.labels, port.number);
-        let socket =
-            self.settings.certificates.as_deref().map(|folder| mutual_tls::server(&self.mesh.settings, folder));
+        let credentials = self.settings.certificates.as_ref();
+        let socket = credentials.map(|credentials| mutual_tls::server(&self.mesh.settings, credentials));
         Ok(match (mode, socket) {
             (PeerMode::Strict, None) => {
                 if let Some((resource, path)) = said {
