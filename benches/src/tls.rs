@@ -1,6 +1,6 @@
 //! Certificates for listeners with mutual TLS, and the client that shows one.
 
-use crate::load::Protocol;
+use crate::load::{Protocol, Target};
 use outrigger_tests::certs;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -65,4 +65,14 @@ impl Certificates {
         }];
         Ok(Arc::new(config))
     }
+}
+
+/// The same target, for connections that resume the sessions of those before.
+pub fn resuming(target: &Target) -> Target {
+    let resuming = |config: &Arc<ClientConfig>| {
+        let mut config = ClientConfig::clone(config);
+        config.resumption = Resumption::in_memory_sessions(1);
+        Arc::new(config)
+    };
+    Target { tls: target.tls.as_ref().map(resuming), ..target.clone() }
 }

@@ -159,12 +159,29 @@ pub(crate) struct MeshArguments {
     /// A CA of this process, from its folder: it issues the certificates [default with --all: a root of its own].
     #[arg(long, value_name = "FOLDER", requires = "files")]
     pub(crate) ca: Option<PathBuf>,
+    /// The socket of a SPIFFE Workload API, as of SPIRE's agent, to have certificates from [default: where
+    /// SPIFFE_ENDPOINT_SOCKET says, unless --all, --certs or --ca is given].
+    #[arg(long, value_name = "PATH", requires = "files", conflicts_with_all = ["certs", "ca"])]
+    pub(crate) spiffe_socket: Option<String>,
+    /// Which of several identities: that with this hint, instead of the workload's own.
+    #[arg(long, value_name = "HINT", requires = "files", conflicts_with_all = ["all", "certs", "ca"])]
+    pub(crate) spiffe_hint: Option<String>,
+    /// What SPIFFE's libraries look at.
+    #[arg(long, hide = true, env = "SPIFFE_ENDPOINT_SOCKET")]
+    spiffe_endpoint_socket: Option<String>,
     /// Where requests are logged, in Istio's format: /dev/stdout, or a file.
     #[arg(long, value_name = "FILE", requires = "files")]
     pub(crate) access_log: Option<PathBuf>,
 }
 
 impl MeshArguments {
+    /// The socket of the SPIFFE Workload API that certificates come from.
+    pub(crate) fn workload_api(&self) -> Option<&str> {
+        let elsewhere = self.all || self.certs.is_some() || self.ca.is_some() || self.files.is_empty();
+        let usual = self.spiffe_endpoint_socket.as_deref().filter(|socket| !elsewhere && !socket.is_empty());
+        self.spiffe_socket.as_deref().or(usual)
+    }
+
     /// A proxy for every workload that a folder's files have.
     pub(crate) fn whole_mesh(folder: PathBuf) -> Self {
         Self {
@@ -183,6 +200,9 @@ impl MeshArguments {
             workers: None,
             certs: None,
             ca: None,
+            spiffe_socket: None,
+            spiffe_hint: None,
+            spiffe_endpoint_socket: None,
             access_log: None,
         }
     }

@@ -38,6 +38,11 @@ impl Faults {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Each fault.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)

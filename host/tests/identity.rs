@@ -1,8 +1,11 @@
 //! The binary as a process: certificates that it makes, reads, renews and takes away.
 
+use host::ca::{Authority, DEFAULT_LIFETIME, WorkloadCertificate};
+use outrigger_tests::caller::{Caller, Shown};
 use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::Socket;
 use outrigger_tests::raw::http1::{self, Kind};
+use outrigger_tests::workload_api::{Svid, Svids, WorkloadApi, der};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,6 +39,12 @@ spec: {mtls: {mode: STRICT}}
 ";
 
 const REVIEWS: &str = "spiffe://cluster.local/ns/shop/sa/reviews";
+
+/// An address of this process alone.
+fn own_address(last: u8) -> String {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    format!("127.{}.{low}.{last}", 128 | (high & 63))
+}
 
 /// A folder of a test alone.
 fn folder(name: &str, address: &str) -> PathBuf {
@@ -163,9 +172,7 @@ fn broken_certificates_at_the_start() {
 
 #[test]
 fn a_mesh_on_one_machine_has_a_ca_of_its_own() {
-    // Addresses of this process alone.
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let folder = folder("identity-all", &format!("127.{}.{low}.9", 128 | (high & 63)));
+    let folder = folder("identity-all", &own_address(9));
     let mut running = Running::start(&folder, &["--all"]);
     let certificate = running.certificate();
     assert_eq!(certificate["subject_alt_names"][0]["uri"], REVIEWS);
@@ -176,4 +183,110 @@ fn a_mesh_on_one_machine_has_a_ca_of_its_own() {
     assert!(wait_until(PATIENCE, || running.child.try_wait().unwrap().is_some()));
     assert!(running.child.wait().unwrap().success());
     assert!(!made.exists(), "keys are left behind in {}", made.display());
+}
+
+/// An identity of the same process that is not the workload's.
+const RATINGS: &str = "spiffe://cluster.local/ns/shop/sa/ratings";
+
+fn issue(authority: &Authority, identity: &str) -> WorkloadCertificate {
+    authority.issue(&identity.parse().unwrap(), DEFAULT_LIFETIME, SystemTime::now()).unwrap()
+}
+
+fn authority(organization: &str) -> Authority {
+    Authority::root(organization, SystemTime::now()).unwrap()
+}
+
+/// Two identities, the workload's the second.
+fn two(authority: &Authority) -> Svids {
+    let svid = |identity: &str, hint: &str| Svid::of(identity, hint, &issue(authority, identity)).unwrap();
+    Svids { svids: vec![svid(RATINGS, "external"), svid(REVIEWS, "internal")], ..Svids::default() }
+}
+
+#[test]
+fn certificates_of_a_workload_api() {
+    let address = own_address(10);
+    let folder = folder("identity-spiffe", &address);
+    let (own, other) = (authority("Example"), authority("Other"));
+    let federated = || {
+        let roots = der(&issue(&other, RATINGS).roots).unwrap();
+        Svids { federated_bundles: [("spiffe://other.example".to_owned(), roots)].into(), ..two(&own) }
+    };
+    let socket = folder.join("agent.sock");
+    let api = WorkloadApi::start(&socket, two(&own)).unwrap();
+    let (any, inbound) = ("127.0.0.1:0", format!("{address}:9080"));
+    let places = ["--inbound", &inbound, "--outbound", any, "--admin", any];
+    let arguments = [&["--workload", "shop/reviews", "--spiffe-socket", "agent.sock"], &places[..]].concat();
+    let running = Running::start(&folder, &arguments);
+    let first = running.certificate();
+    assert_eq!(first["subject_alt_names"][0]["uri"], REVIEWS);
+    let caller = Caller::new(inbound.parse().unwrap());
+    // No application listens: who is let in is told so.
+    let is_let_in = |authority: &Authority, identity: &str| {
+        let WorkloadCertificate { chain, key, .. } = issue(authority, identity);
+        caller.get(Some(&Shown { chain, key })).is_ok_and(|answer| answer.starts_with("HTTP/1.1 503"))
+    };
+    let carts = "spiffe://other.example/ns/shop/sa/carts";
+    assert!(is_let_in(&own, RATINGS) && !is_let_in(&other, carts));
+    // Another certificate, and another trust domain with its own authority.
+    api.say(federated());
+    assert!(wait_until(IN_USE, || is_let_in(&other, carts)));
+    let second = running.certificate();
+    assert_ne!(second["serial_number"], first["serial_number"]);
+    assert!(is_let_in(&own, RATINGS) && !is_let_in(&other, RATINGS) && !is_let_in(&own, carts));
+    // It goes away, and everything goes on.
+    drop(api);
+    let ready = |text: &str| wait_until(PATIENCE, || running.admin("/ready").text().contains(text));
+    assert!(ready("SPIFFE Workload API agent.sock: "), "{}", running.admin("/ready").text());
+    assert_eq!(running.admin("/ready").status(), 200);
+    running.says("the certificates that it sent go on");
+    let stale = |expected: &str| {
+        let stats = running.admin("/stats/prometheus").text();
+        stats.lines().any(|line| line.starts_with("outrigger_certificates_stale") && line.ends_with(expected))
+    };
+    assert!(stale(" 1") && is_let_in(&own, RATINGS) && is_let_in(&other, carts));
+    // It comes back.
+    let _api = WorkloadApi::start(&socket, two(&own)).unwrap();
+    assert!(wait_until(PATIENCE, || !is_let_in(&other, carts)));
+    assert!(ready("LIVE\n") && wait_until(PATIENCE, || stale(" 0")));
+    assert_ne!(running.certificate()["serial_number"], second["serial_number"]);
+    assert!(is_let_in(&own, RATINGS));
+}
+
+#[test]
+fn which_identity_of_a_workload_api() {
+    let folder = folder("identity-spiffe-choice", &own_address(11));
+    let own = authority("Example");
+    let socket = folder.join("agent.sock");
+    let api = WorkloadApi::start(&socket, two(&own)).unwrap();
+    let validated = |command: &mut Command| {
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let validate = |arguments: &[&str]| {
+        validated(&mut outrigger(&folder, &[&["run", "-f", "mesh.yaml", "--validate"], arguments].concat()))
+    };
+    let one = ["--workload", "shop/reviews", "--spiffe-socket", "agent.sock"];
+    let another = format!("is of {RATINGS}, not of {REVIEWS}");
+    let (code, said) = validate(&one);
+    assert!(code == Some(0) && !said.contains("not of"), "{said}");
+    let (code, said) = validate(&[&one[..], &["--spiffe-hint", "external"]].concat());
+    assert!(code == Some(0) && said.contains(&another), "{said}");
+    let (code, said) = validate(&[&one[..], &["--spiffe-hint", "nobody"]].concat());
+    assert!(code == Some(65) && said.contains("no identity with the hint nobody"), "{said}");
+    let (code, _) = validate(&["--all", "--spiffe-socket", "agent.sock"]);
+    assert_eq!(code, Some(0));
+    // Where the workload's own is not there, the first is used for one, and nothing for several.
+    let mut svids = two(&own);
+    svids.svids.truncate(1);
+    api.say(svids);
+    let (code, said) = validate(&one);
+    assert!(code == Some(0) && said.contains(&another), "{said}");
+    let (code, said) = validate(&["--all", "--spiffe-socket", "agent.sock"]);
+    assert!(code == Some(65) && said.contains(&format!("it has no identity {REVIEWS} for this process")), "{said}");
+    // As SPIFFE's libraries are told of it.
+    let mut command = outrigger(&folder, &["run", "-f", "mesh.yaml", "--validate", "--workload", "shop/reviews"]);
+    let (code, said) = validated(command.env("SPIFFE_ENDPOINT_SOCKET", format!("unix://{}", socket.display())));
+    assert!(code == Some(0) && said.contains(&another), "{said}");
+    let (code, said) = validate(&["--workload", "shop/reviews", "--spiffe-socket", "tcp://127.0.0.1:8081"]);
+    assert!(code == Some(65) && said.contains("anybody could read the keys"), "{said}");
 }

@@ -1,6 +1,7 @@
 //! Runs the cases of every filter in every engine, and what the other tests share: tools, the optimised modules, a fake
 //! upstream, a client, certificates.
 
+pub mod caller;
 pub mod case_file;
 pub mod certs;
 pub mod check;
@@ -16,6 +17,7 @@ pub mod native;
 pub mod optimised;
 pub mod raw;
 pub mod tools;
+pub mod workload_api;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! `cargo bench -p outrigger-benches --bench proxies [-- http1 http2 mtls handshakes paced start connections hostcalls
-//! system-calls instructions before] [rounds=5] [requests=20000] [before=FILE]`
+//! `cargo bench -p outrigger-benches --bench proxies [-- http1 http2 mtls handshakes idle paced start connections
+//! hostcalls system-calls instructions before] [rounds=5] [requests=20000] [before=FILE]`
 //!
 //! Our proxy beside stock Envoy with the same modules, Envoy's native filters, haproxy and nginx: one worker each, on
 //! loopback, in interleaved rounds. The figure to look at is CPU time for a request, as the ratio within a round. What
@@ -12,6 +12,7 @@ mod contestants;
 mod counts;
 mod handshakes;
 mod hostcalls;
+mod idle;
 mod options;
 mod paced;
 mod saturation;
@@ -28,11 +29,12 @@ use std::process::Command;
 type Outcome = Result<(), Box<dyn Error>>;
 type Section = fn(&mut Bench) -> Outcome;
 
-const SECTIONS: [(&str, Section); 11] = [
+const SECTIONS: [(&str, Section); 12] = [
     ("http1", saturation::http1),
     ("http2", saturation::http2),
     ("mtls", saturation::mtls),
     ("handshakes", handshakes::run),
+    ("idle", idle::run),
     ("paced", paced::run),
     ("start", start::run),
     ("connections", connections::run),

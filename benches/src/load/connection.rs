@@ -48,6 +48,10 @@ impl Connection {
         Ok(Self { transport, codec, streams, under_way: 0, out, written: 0, read: vec![0; READ], filled: 0 })
     }
 
+    pub(super) fn has_resumed(&self) -> bool {
+        self.transport.has_resumed()
+    }
+
     pub(super) fn request(&mut self) {
         self.under_way += 1;
         self.codec.request(&mut self.out);

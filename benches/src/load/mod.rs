@@ -90,6 +90,11 @@ impl Load {
         Ok(load)
     }
 
+    /// Whether every connection has resumed a session.
+    pub fn has_resumed(&self) -> bool {
+        self.connections.iter().all(Connection::has_resumed)
+    }
+
     /// Makes one request on each connection.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ mod report;
 pub mod snapshot;
 
 pub use analysis::Analysis;
-pub use compile::{CompileError, Compiled, Origin, Origins, Settings};
+pub use compile::{CompileError, Compiled, Credentials, Origin, Origins, Settings};
 pub use explain::{DescribedRequest, Explanation, Step};
 pub use finding::{Finding, Level, Message};
 pub use mesh::{Mesh, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};

@@ -18,7 +18,7 @@ pub(super) fn ready(asked: &Asked<'_>) -> Answer {
         body += &format!("the last configuration was refused, and the one before it serves:\n{reason}\n");
     }
     if let Some(reason) = asked.status.stale_certificates() {
-        body += &format!("the last certificates cannot be used, and those before them serve:\n{reason}\n");
+        body += &format!("there are no newer certificates that can be used, and those before serve:\n{reason}\n");
     }
     let status = if readiness == Readiness::Live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Answer::text(body).with_status(status)

@@ -44,7 +44,9 @@ pub(super) struct State {
     pub(super) addresses: Addresses,
     pub(super) refused: Option<Faults>,
     /// Why certificates are older than their files.
-    pub(super) stale_certificates: Option<Faults>,
+    pub(super) stale_certificates: Faults,
+    /// Why there will be none that are newer.
+    pub(super) not_renewed: Faults,
 }
 
 impl Core {
@@ -106,8 +108,8 @@ impl Core {
         state.addresses = binding.addresses;
         state.generation = Some(generation);
         // They have all been read.
-        state.stale_certificates = None;
-        self.stale_certificates.set(0);
+        state.stale_certificates = Faults::default();
+        self.measure_stale(&state);
         Ok(())
     }
 
@@ -117,9 +119,21 @@ impl Core {
         if let Err(faults) = &reloaded {
             tracing::error!(%faults, "certificates cannot be used; those before go on");
         }
-        self.stale_certificates.set(u64::from(reloaded.is_err()));
-        self.state().stale_certificates = reloaded.as_ref().err().cloned();
+        let mut state = self.state();
+        state.stale_certificates = reloaded.as_ref().err().cloned().unwrap_or_default();
+        self.measure_stale(&state);
         reloaded
+    }
+
+    pub(super) fn note_not_renewed(&self, faults: &Faults) {
+        let mut state = self.state();
+        state.not_renewed = faults.clone();
+        self.measure_stale(&state);
+    }
+
+    fn measure_stale(&self, state: &State) {
+        let fresh = state.stale_certificates.is_empty() && state.not_renewed.is_empty();
+        self.stale_certificates.set(u64::from(!fresh));
     }
 
     fn read_certificates(&self) -> Result<(), Faults> {
@@ -202,7 +216,10 @@ impl ProxyStatus for Core {
     }
 
     fn stale_certificates(&self) -> Option<String> {
-        self.state().stale_certificates.as_ref().map(ToString::to_string)
+        let state = self.state();
+        let mut faults = state.stale_certificates.clone();
+        faults.append(state.not_renewed.clone());
+        (!faults.is_empty()).then(|| faults.to_string())
     }
 
     fn registry(&self) -> &Registry {

@@ -108,6 +108,11 @@ impl Proxy {
         self.core.reload_certificates()
     }
 
+    /// Notes why certificates are not renewed, or, without faults, that they are.
+    pub fn note_not_renewed(&self, faults: &Faults) {
+        self.core.note_not_renewed(faults);
+    }
+
     /// Opens the logs anew, under their names.
     pub fn reopen_logs(&self) {
         self.core.reopen_logs();

@@ -82,7 +82,7 @@ pub fn identities(folder: &Path) -> Vec<String> {
 }
 
 /// Whoever reads sees each file as it was or as it is.
-fn write(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
+pub(super) fn write(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
     let at = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| at(folder, error))?;
     for (name, text) in files {

@@ -5,6 +5,7 @@ mod source;
 mod watch;
 
 pub(crate) use identity::Identities;
+use identity::Refreshed;
 pub(crate) use source::{Loaded, Source, compile, one, read_file, read_mesh, remarks, split, workload};
 pub(crate) use watch::Watch;
 
@@ -93,6 +94,8 @@ pub(crate) struct Fleet {
     identities: Identities,
     proxies: BTreeMap<String, Arc<Proxy>>,
     snapshots: Snapshots,
+    /// Why certificates are not renewed.
+    not_renewed: Faults,
 }
 
 /// What each proxy runs, to look at.
@@ -117,7 +120,8 @@ pub(crate) fn start(source: Source, options: Options) -> Result<Fleet, Faults> {
     let now = SystemTime::now();
     let started = source.identities(now).and_then(|identities| {
         let (known, proxies, snapshots) = (DocumentCache::default(), BTreeMap::new(), Snapshots::default());
-        let mut fleet = Fleet { source, known, options, identities, proxies, snapshots };
+        let mut fleet =
+            Fleet { source, known, options, identities, proxies, snapshots, not_renewed: Faults::default() };
         let loaded = fleet.source.load(&mut fleet.known, &mut fleet.identities, now)?;
         fleet.apply(loaded)?;
         Ok(fleet)
@@ -212,13 +216,19 @@ impl Fleet {
         }
     }
 
-    /// Has certificates renewed, and those used that are new.
-    fn refresh_identities(&mut self, now: SystemTime) {
-        match self.identities.refresh(now) {
-            Ok(false) => {}
-            Ok(true) => self.reload_certificates(),
-            Err(faults) => faults.iter().for_each(|fault| eprintln!("outrigger: {fault}; it is tried again")),
+    /// Has certificates renewed, and those used that are new. Whether others are trusted than before, so that everything
+    /// has to be made anew.
+    fn refresh_identities(&mut self, now: SystemTime) -> bool {
+        let Refreshed { certificates, trust, faults } = self.identities.refresh(now);
+        if certificates && !trust {
+            self.reload_certificates();
         }
+        if faults != self.not_renewed {
+            faults.iter().for_each(|fault| eprintln!("outrigger: {fault}; it is tried again"));
+            self.proxies.values().for_each(|proxy| proxy.note_not_renewed(&faults));
+            self.not_renewed = faults;
+        }
+        trust
     }
 }
 
@@ -291,7 +301,11 @@ async fn obey(fleet: Fleet, received: Received) -> std::io::Result<()> {
             _ = hangup.recv() => fleet = reload(fleet).await?,
             () = watch.changed() => fleet = reload(fleet).await?,
             _ = reopen.recv() => fleet.reopen_files(),
-            _ = certificates.tick(), if fleet.identities.are_kept() => fleet.refresh_identities(SystemTime::now()),
+            _ = certificates.tick(), if fleet.identities.are_kept() => {
+                if fleet.refresh_identities(SystemTime::now()) {
+                    fleet = reload(fleet).await?;
+                }
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = quit_requested(&fleet) => break,

@@ -1,7 +1,7 @@
 //! Where what runs is read from: a snapshot, or Istio's resources and the workloads that are meant.
 
 use crate::cli::MeshArguments;
-use crate::run::identity::Identities;
+use crate::run::identity::{Choice, Identities};
 use compiler::snapshot::{AccessLog, Snapshot};
 use compiler::{Compiled, Mesh, Settings, Workload};
 use host::Faults;
@@ -68,6 +68,14 @@ impl Source {
     /// What is wrong with a CA that is named.
     pub(crate) fn identities(&self, now: SystemTime) -> Result<Identities, Faults> {
         match self {
+            Self::Mesh(arguments) if arguments.workload_api().is_some() => {
+                let choice = match &arguments.spiffe_hint {
+                    Some(hint) => Choice::Hint(hint.clone()),
+                    None if arguments.all => Choice::Workload,
+                    None => Choice::First,
+                };
+                Identities::of_workload_api(arguments.workload_api().unwrap_or_default(), choice)
+            }
             Self::Mesh(arguments) if arguments.certs.is_none() && (arguments.all || arguments.ca.is_some()) => {
                 Identities::embedded(arguments.ca.as_deref(), now)
             }
@@ -172,10 +180,11 @@ pub(crate) fn compile(
     let (mut proxies, mut remarks, mut faults) = (Vec::new(), Vec::new(), Faults::default());
     for (workload, mut settings) in chosen {
         let identity = SpiffeId::new(mesh.trust_domain(), &workload.namespace, &workload.service_account);
-        match identity.map_err(Faults::one).and_then(|identity| identities.folder(&identity, now)) {
-            Ok(folder) => {
-                note(&mut remarks, folder.iter().filter_map(|folder| another_identity(folder, mesh, &workload)));
-                settings.certificates = folder;
+        match identity.map_err(Faults::one).and_then(|identity| identities.credentials(&identity, now)) {
+            Ok(credentials) => {
+                let another = credentials.as_ref().and_then(|found| another_identity(&found.folder, mesh, &workload));
+                note(&mut remarks, another.into_iter());
+                settings.certificates = credentials;
             }
             Err(found) => {
                 faults.append(found);

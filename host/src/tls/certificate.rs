@@ -59,7 +59,7 @@ impl Leaf {
                 dns_sans,
                 subject: subject::rfc2253(certificate.subject()),
                 sha256: HEXLOWER.encode(&Sha256::digest(der)),
-                pem: pem(der),
+                pem: pem("CERTIFICATE", der),
             },
         })
     }
@@ -117,10 +117,11 @@ fn unprintable(name: &[u8]) -> TlsError {
 }
 
 /// As OpenSSL writes it: 64 characters a line, a line's end at the end.
-fn pem(der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let mut pem = String::with_capacity(text.len() + text.len() / 64 + 64);
-    pem.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mark = |pem: &mut String, what: &str| pem.extend(["-----", what, " ", label, "-----\n"]);
+    mark(&mut pem, "BEGIN");
     let mut rest = text.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at_checked(64).unwrap_or((rest, ""));
@@ -128,7 +129,7 @@ fn pem(der: &[u8]) -> String {
         pem.push('\n');
         rest = after;
     }
-    pem.push_str("-----END CERTIFICATE-----\n");
+    mark(&mut pem, "END");
     pem
 }
 

@@ -3,6 +3,7 @@
 use crate::http::Io;
 use crate::tls::error::TlsError;
 use crate::tls::material::{self, Faults};
+use crate::tls::trust::Trust;
 use crate::tls::verify::{ExpectedName, UpstreamVerifier};
 use arc_swap::ArcSwap;
 use compiler::snapshot::UpstreamTls;
@@ -171,9 +172,6 @@ fn verifier(settings: &UpstreamTls, provider: &CryptoProvider, faults: &mut Faul
     if settings.danger_skip_verify {
         return Some(UpstreamVerifier { roots: None, algorithms, expected });
     }
-    let roots = match &settings.trusted_ca {
-        Some(source) => material::roots("trustedCa", source, faults),
-        None => material::system_roots().map_err(|fault| faults.add(fault)).ok(),
-    };
+    let roots = Trust::read(settings.trusted_ca.as_ref(), &settings.trust_bundles, faults);
     Some(UpstreamVerifier { roots: Some(roots?), algorithms, expected })
 }

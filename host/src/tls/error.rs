@@ -61,6 +61,9 @@ pub(crate) enum TlsError {
     /// An identity of another trust domain.
     #[error("the peer is of trust domain {0:?}, which is not accepted here")]
     WrongTrustDomain(String),
+    /// Identities that no one authority may have issued together.
+    #[error("the peer's certificate has identities of trust domains with different CAs")]
+    SeveralTrustDomains,
     /// The server is another one.
     #[error("the peer's certificate is for {}, not for {expected}", listed(presented))]
     WrongName {
@@ -102,6 +105,7 @@ impl TlsError {
             Self::NoIdentity => "no_identity",
             Self::MalformedIdentity(_) => "malformed_identity",
             Self::WrongTrustDomain(_) => "wrong_trust_domain",
+            Self::SeveralTrustDomains => "several_trust_domains",
             Self::WrongName { .. } => "wrong_name",
             Self::NoServerName(_) => "no_server_name",
             Self::Refused(_) => "refused",

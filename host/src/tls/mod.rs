@@ -7,9 +7,10 @@ mod material;
 mod server;
 mod spiffe;
 mod subject;
+mod trust;
 mod verify;
 
-pub(crate) use certificate::Leaf;
+pub(crate) use certificate::{Leaf, pem};
 pub(crate) use client::{Agreed, ClientTls};
 pub(crate) use error::TlsError;
 pub(crate) use server::{Secured, ServerTls};

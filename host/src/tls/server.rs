@@ -5,6 +5,7 @@ use crate::http::Io;
 use crate::tls::certificate::Leaf;
 use crate::tls::error::TlsError;
 use crate::tls::material::{self, Faults};
+use crate::tls::trust::Trust;
 use crate::tls::verify::DownstreamVerifier;
 use crate::wasm::CertificateProperties;
 use arc_swap::ArcSwap;
@@ -162,17 +163,21 @@ fn verifier(
     faults: &mut Faults,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
     let Some(source) = &settings.trusted_ca else {
-        if settings.require_client_certificate || !settings.trust_domains.is_empty() {
+        let unverified = settings.require_client_certificate || !settings.trust_domains.is_empty();
+        if unverified || !settings.trust_bundles.is_empty() {
             faults.add("trustedCa: absent, so no client certificate that is required could be verified".to_owned());
         }
         return Some(WebPkiClientVerifier::no_client_auth());
     };
-    let roots = material::roots("trustedCa", source, faults)?;
-    // Without the names of the CAs: they would tell anyone who asks whom this mesh trusts.
-    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).clear_root_hint_subjects();
+    let roots = Trust::read(Some(source), &settings.trust_bundles, faults)?;
     let optional = !settings.require_client_certificate;
-    match if optional { builder.allow_unauthenticated() } else { builder }.build() {
-        Ok(chain) => Some(Arc::new(DownstreamVerifier { chain, trust_domains: settings.trust_domains.clone() })),
+    let chains = roots.try_map(|roots| {
+        // Without the names of the CAs: they would tell anyone who asks whom this mesh trusts.
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).clear_root_hint_subjects();
+        if optional { builder.allow_unauthenticated() } else { builder }.build()
+    });
+    match chains {
+        Ok(chains) => Some(Arc::new(DownstreamVerifier { chains, trust_domains: settings.trust_domains.clone() })),
         Err(error) => {
             faults.add(format!("trustedCa: {error}"));
             None

@@ -74,6 +74,7 @@ pub(crate) fn downstream(certificate: TlsCertificate) -> DownstreamTls {
         min_protocol_version: Default::default(),
         cipher_suites: Vec::new(),
         trust_domains: Vec::new(),
+        trust_bundles: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::tls::certificate::Leaf;
 use crate::tls::error::TlsError;
 use crate::tls::spiffe;
+use crate::tls::trust::Trust;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -16,22 +17,22 @@ use std::sync::Arc;
 /// Verifies clients.
 #[derive(Debug)]
 pub(super) struct DownstreamVerifier {
-    pub(super) chain: Arc<dyn ClientCertVerifier>,
+    pub(super) chains: Trust<Arc<dyn ClientCertVerifier>>,
     /// Empty: any.
     pub(super) trust_domains: Vec<String>,
 }
 
 impl ClientCertVerifier for DownstreamVerifier {
     fn offer_client_auth(&self) -> bool {
-        self.chain.offer_client_auth()
+        self.chains.others.offer_client_auth()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.chain.client_auth_mandatory()
+        self.chains.others.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        self.chains.others.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -40,9 +41,10 @@ impl ClientCertVerifier for DownstreamVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(leaf, intermediates, now).map_err(|error| named(error, leaf))?;
-        let leaf = Leaf::read(leaf)?;
-        spiffe::check(&leaf.properties.uri_sans, &self.trust_domains)?;
+        let uris = Leaf::read(leaf)?.properties.uri_sans;
+        let chain = self.chains.of(&uris)?;
+        let verified = chain.verify_client_cert(leaf, intermediates, now).map_err(|error| named(error, leaf))?;
+        spiffe::check(&uris, &self.trust_domains)?;
         Ok(verified)
     }
 
@@ -52,7 +54,7 @@ impl ClientCertVerifier for DownstreamVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, certificate, signature)
+        self.chains.others.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -61,11 +63,11 @@ impl ClientCertVerifier for DownstreamVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
+        self.chains.others.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.chains.others.supported_verify_schemes()
     }
 }
 
@@ -84,7 +86,7 @@ pub(super) enum ExpectedName {
 #[derive(Debug)]
 pub(super) struct UpstreamVerifier {
     /// `None`: nothing is verified.
-    pub(super) roots: Option<Arc<RootCertStore>>,
+    pub(super) roots: Option<Trust<Arc<RootCertStore>>>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) expected: ExpectedName,
 }
@@ -125,9 +127,11 @@ impl ServerCertVerifier for UpstreamVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
         let parsed = ParsedCertificate::try_from(leaf)?;
+        let read = Leaf::read(leaf)?;
+        let roots = roots.of(&read.properties.uri_sans)?;
         verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, self.algorithms.all)
             .map_err(|error| named(error, leaf))?;
-        self.check_names(&parsed, &Leaf::read(leaf)?, asked)?;
+        self.check_names(&parsed, &read, asked)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -1,9 +1,9 @@
 //! Mutual TLS between workloads: who is let in, as whom, and what everybody else sees.
 
-use super::callers::Shown;
 use super::{Described, Network, Sidecars, workload};
 use host::ca::{Authority, DEFAULT_LIFETIME, SpiffeId};
 use libtest_mimic::{Failed, Trial};
+use outrigger_tests::caller::{Secured, Shown};
 use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::http1::{self, Kind};
 use outrigger_tests::raw::{After, Ended, Upstream};
@@ -231,10 +231,8 @@ fn rotation() -> Result<(), String> {
     let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
     let sidecars = Sidecars::start(network, &(three(network, &upstream) + &peer_authentication("STRICT")))?;
     let caller = sidecars.caller(REVIEWS);
-    let folder = sidecars.certificates("ratings");
-    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    let shown = Shown { chain: read("cert-chain.pem"), key: read("key.pem") };
-    let ask = |connection: &mut super::callers::Secured| {
+    let shown = Shown::read(&sidecars.certificates("ratings"))?;
+    let ask = |connection: &mut Secured| {
         connection.say(GET.as_bytes())?;
         let answer = connection.until(b"\r\n\r\nok")?;
         if answer.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err(String::from_utf8_lossy(&answer).into_owned()) }

@@ -1,19 +1,18 @@
 //! A mesh in process: Istio's resources, a CA, a proxy for every workload on an address of its own, and what clients of
 //! every kind see of it.
 
-mod callers;
 mod identity;
 mod interoperation;
 mod policies;
 mod tokens;
 
-use callers::Caller;
 use compiler::snapshot::Snapshot;
 use compiler::{CompileError, Mesh, Settings, Workload};
 use host::ca::{Authority, DEFAULT_LIFETIME, SpiffeId};
 use host::telemetry::{StatsQuery, prometheus_text};
 use host::{Options, Proxy};
 use libtest_mimic::Trial;
+use outrigger_tests::caller::Caller;
 use outrigger_tests::envoy::Envoy;
 use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::http1::{self, Kind};
@@ -193,7 +192,7 @@ impl Sidecars {
             app: IpAddr::V4(Ipv4Addr::LOCALHOST),
             admin: Some(SocketAddr::new(address, 15000)),
             workers: Some(1),
-            certificates: Some(certificates),
+            certificates: Some(certificates.into()),
             access_log: None,
         }
     }

@@ -1,11 +1,10 @@
 //! AuthorizationPolicy on who clients are by their certificates, through every proxy between.
 
-use super::callers::{Caller, Shown};
 use super::identity::{MALLORY, OK, RATINGS, equal, peer_authentication, three, trial};
 use super::{Network, Sidecars};
 use libtest_mimic::Trial;
+use outrigger_tests::caller::{Caller, Shown};
 use outrigger_tests::raw::{After, Upstream};
-use std::fs;
 use std::net::SocketAddr;
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -125,8 +124,7 @@ spec: {{hosts: ['*'], gateways: [door], http: [{{route: [{{destination: {{host: 
     let answer = String::from_utf8_lossy(&answer).into_owned();
     equal(&format!("through the gateway, {answer:?}"), answer.starts_with("HTTP/1.1 200"), true)?;
     equal("not through the gateway", sidecars.call(RATINGS, "reviews", "")?.status(), 403)?;
-    let read = |name: &str| fs::read_to_string(sidecars.certificates("ratings").join(name)).unwrap();
-    let shown = Shown { chain: read("cert-chain.pem"), key: read("key.pem") };
+    let shown = Shown::read(&sidecars.certificates("ratings"))?;
     let door = Caller::new(SocketAddr::from((address, 8443)));
     let answer = door.get(Some(&shown))?;
     equal(&format!("with a certificate, {answer:?}"), answer.starts_with("HTTP/1.1 200"), true)?;

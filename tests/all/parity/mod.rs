@@ -60,7 +60,7 @@ fn compare(files: &Path, workloads: &[&str]) -> Result<(), Failed> {
     let tokens: Vec<String> = tokens.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     let (mut wrong, mut sent) = (Vec::new(), 0);
     for workload in mesh.workloads().iter().filter(|workload| workloads.contains(&workload.name.as_str())) {
-        let settings = Settings { certificates: Some(pair::certificates(workload)?), ..Settings::default() };
+        let settings = Settings { certificates: Some(pair::certificates(workload)?.into()), ..Settings::default() };
         let compiled = match mesh.is_gateway(workload) {
             true => mesh.gateway(workload, &settings),
             false => mesh.sidecar(workload, &settings),

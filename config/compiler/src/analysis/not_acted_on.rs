@@ -123,7 +123,7 @@ const TARGETS: &str = "references are for waypoints and Kubernetes' Gateway API,
                        by this";
 
 /// Fields of a MeshConfig that are acted on.
-const MESH_CONFIG: [&str; 12] = [
+const MESH_CONFIG: [&str; 13] = [
     "connectTimeout",
     "accessLogFile",
     "accessLogFormat",
@@ -136,6 +136,7 @@ const MESH_CONFIG: [&str; 12] = [
     "defaultHttpRetryPolicy",
     "enableAutoMtls",
     "meshMTLS",
+    "caCertificates",
 ];
 
 /// Fields of a provider that are acted on.
@@ -306,6 +307,15 @@ fn mesh_config(written: &Resource<MeshConfig>, report: &mut Report) {
                 &format!("extensionProviders[{index}].{field}"),
                 "spans, logs and metrics are not sent to providers yet",
             );
+        }
+    }
+    for (index, data) in written.spec.ca_certificates.iter().enumerate() {
+        if !data.cert_signers.is_empty() {
+            let reason = "there are no signers apart: these authorities are not trusted";
+            say(&format!("caCertificates[{index}].certSigners"), reason);
+        }
+        if data.spiffe_bundle_url.is_some() {
+            say(&format!("caCertificates[{index}].spiffeBundleUrl"), "is not fetched: give pem");
         }
     }
     if written.spec.default_http_retry_policy.as_ref().is_some_and(|policy| policy.backoff.is_some()) {

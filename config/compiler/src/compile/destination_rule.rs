@@ -1,6 +1,6 @@
 //! Services and the DestinationRules about them → clusters.
 
-use super::mutual_tls;
+use super::mutual_tls::{self, Credentials};
 use crate::mesh::destination_rules::{Policy, Said};
 use crate::mesh::peer_authentications::PeerMode;
 use crate::mesh::{Mesh, Service, ServiceDiscovery, ServiceEndpoint, ServicePort, Workload};
@@ -14,7 +14,7 @@ use istio_api::destination_rule::{
 };
 use istio_api::scalar::{Count, Millis, WholePercent};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Points on a ring, unless something is said.
 const MINIMUM_RING_SIZE: u64 = 1024;
@@ -28,12 +28,12 @@ pub(crate) fn cluster_name(port: u16, subset: &str, hostname: &str) -> String {
     format!("outbound|{port}|{subset}|{hostname}")
 }
 
-/// The clusters of a service for a client: for each port one, and one for each subset. `certificates`: the folder of the
+/// The clusters of a service for a client: for each port one, and one for each subset. `credentials`: the
 /// client's own; without, nothing is secured with them.
 pub(crate) fn clusters(
     mesh: &Mesh<'_>,
     client: &Workload,
-    certificates: Option<&Path>,
+    credentials: Option<&Credentials>,
     service: &Service,
     report: &mut Report,
 ) -> Vec<Cluster> {
@@ -44,7 +44,7 @@ pub(crate) fn clusters(
         for subset in std::iter::once(None).chain(subsets.iter().map(Some)) {
             let policy = rules.policy(port.number, subset);
             let subset = subset.map(|subset| subset.value);
-            let builder = Builder { mesh, client, certificates, service, port, subset, policy };
+            let builder = Builder { mesh, client, credentials, service, port, subset, policy };
             clusters.push(builder.cluster(report));
         }
     }
@@ -70,7 +70,7 @@ pub(crate) fn consistent_hash<'r>(
 struct Builder<'b, 'r> {
     mesh: &'b Mesh<'r>,
     client: &'b Workload,
-    certificates: Option<&'b Path>,
+    credentials: Option<&'b Credentials>,
     service: &'b Service,
     port: &'b ServicePort,
     subset: Option<&'r Subset>,
@@ -307,16 +307,16 @@ impl Builder<'_, '_> {
 
     fn tls(&self, report: &mut Report) -> Option<UpstreamTls> {
         let Some(said) = self.policy.tls.as_ref() else {
-            return self.certificates.filter(|_| self.is_auto()).map(|folder| self.mutual_tls(folder, None));
+            return self.credentials.filter(|_| self.is_auto()).map(|credentials| self.mutual_tls(credentials, None));
         };
         let field = Field { name: said.rule, path: &said.path };
         match said.value.mode {
             TlsMode::Disable => None,
             TlsMode::IstioMutual => {
-                if self.certificates.is_none() {
+                if self.credentials.is_none() {
                     report.refuse(field, "ISTIO_MUTUAL", mutual_tls::NO_CERTIFICATE);
                 }
-                self.certificates.map(|folder| self.mutual_tls(folder, Some(said.value)))
+                self.credentials.map(|credentials| self.mutual_tls(credentials, Some(said.value)))
             }
             TlsMode::Simple | TlsMode::Mutual => self.own_tls(said.value, field, report),
         }
@@ -324,7 +324,7 @@ impl Builder<'_, '_> {
 
     /// Whether what no rule decides is secured where the endpoint takes it: some endpoint does.
     fn is_auto(&self) -> bool {
-        self.certificates.is_some()
+        self.credentials.is_some()
             && self.mesh.settings.auto_mtls()
             && !self.service.external
             && self.selected().any(|endpoint| self.takes_mutual_tls(endpoint))
@@ -338,7 +338,7 @@ impl Builder<'_, '_> {
             && endpoint.port(self.port).is_some_and(|port| mode(port) != PeerMode::Disable)
     }
 
-    fn mutual_tls(&self, folder: &Path, written: Option<&ClientTls>) -> UpstreamTls {
+    fn mutual_tls(&self, credentials: &Credentials, written: Option<&ClientTls>) -> UpstreamTls {
         let named = written.and_then(|written| written.sni.to_option());
         let name = || mutual_tls::server_name(self.port.number, self.subset_name(), &self.service.hostname);
         let identities = match written.filter(|written| !written.subject_alt_names.is_empty()) {
@@ -347,7 +347,7 @@ impl Builder<'_, '_> {
         };
         UpstreamTls {
             danger_skip_verify: written.is_some_and(|written| written.insecure_skip_verify == Some(true)),
-            ..mutual_tls::client(&self.mesh.settings, folder, named.unwrap_or_else(name), identities)
+            ..mutual_tls::client(&self.mesh.settings, credentials, named.unwrap_or_else(name), identities)
         }
     }
 

@@ -73,7 +73,7 @@ pub(crate) fn compile<'m>(
     }
     let mut made = Gateways::default();
     let authz = authorization_policy::compile(mesh, workload, report);
-    let tokens = request_authentication::compile(mesh, workload, settings.certificates.as_deref(), report);
+    let tokens = request_authentication::compile(mesh, workload, settings.certificates.as_ref(), report);
     made.clusters.extend(tokens.clusters);
     let mut maker = Maker { mesh, workload, settings, user, authz, jwt_authn: tokens.jwt_authn, origins, report };
     for (address, servers) in by_address {
@@ -90,7 +90,7 @@ pub(crate) fn compile<'m>(
     }
     let visible: Vec<&Service> = mesh.registry.visible(&workload.namespace).collect();
     let of_services =
-        visible.iter().flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report));
+        visible.iter().flat_map(|service| clusters(mesh, workload, settings.certificates.as_ref(), service, report));
     made.clusters.extend(of_services);
     Ok(made)
 }
@@ -167,7 +167,7 @@ impl<'m> Maker<'_, 'm> {
                     let socket = server_tls::compile(
                         self.mesh,
                         self.workload,
-                        self.settings.certificates.as_deref(),
+                        self.settings.certificates.as_ref(),
                         tls,
                         field,
                         self.report,

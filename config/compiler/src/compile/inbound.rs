@@ -51,7 +51,7 @@ pub(crate) fn compile(
         None => app_ports(mesh, workload, settings),
     };
     let authz = authorization_policy::compile(mesh, workload, report);
-    let tokens = request_authentication::compile(mesh, workload, settings.certificates.as_deref(), report);
+    let tokens = request_authentication::compile(mesh, workload, settings.certificates.as_ref(), report);
     let maker = Maker { mesh, workload, settings, user, authz, jwt_authn: tokens.jwt_authn };
     let mut inbound = Inbound::default();
     let mut filter_chains = Vec::new();
@@ -230,8 +230,8 @@ impl Maker<'_, '_> {
         };
         let PeerRule { mode, said } =
             self.mesh.peer_authentications.of(&self.workload.namespace, &self.workload.labels, port.number);
-        let socket =
-            self.settings.certificates.as_deref().map(|folder| mutual_tls::server(&self.mesh.settings, folder));
+        let credentials = self.settings.certificates.as_ref();
+        let socket = credentials.map(|credentials| mutual_tls::server(&self.mesh.settings, credentials));
         Ok(match (mode, socket) {
             (PeerMode::Strict, None) => {
                 if let Some((resource, path)) = said {

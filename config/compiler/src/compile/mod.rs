@@ -17,6 +17,7 @@ mod virtual_service;
 mod wasm_plugin;
 
 pub(crate) use filters::FilterConfigs;
+pub use mutual_tls::Credentials;
 pub use origin::{Origin, Origins};
 
 use crate::finding::{Finding, Message};
@@ -27,7 +28,6 @@ use istio_api::Fault;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use wasm_plugin::UserPlugins;
 
 /// How a proxy is set up beside what the resources say.
@@ -43,9 +43,9 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How many workers; as many as there are CPUs without.
     pub workers: Option<usize>,
-    /// The folder of the workload's certificate: `cert-chain.pem`, `key.pem`, `root-cert.pem`. Without, nothing is
-    /// secured between workloads, and what would have to be is refused.
-    pub certificates: Option<PathBuf>,
+    /// The workload's certificate, and whom it trusts. Without, nothing is secured between workloads, and what would
+    /// have to be is refused.
+    pub certificates: Option<Credentials>,
     /// Where requests are logged; without, where MeshConfig says.
     pub access_log: Option<AccessLog>,
 }

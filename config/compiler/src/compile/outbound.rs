@@ -63,7 +63,7 @@ pub(crate) fn compile(
         network_filter: NetworkFilter::HttpConnectionManager(Box::new(http)),
     });
     let services =
-        visible.iter().flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report));
+        visible.iter().flat_map(|service| clusters(mesh, workload, settings.certificates.as_ref(), service, report));
     let passthrough =
         Cluster { dynamic_forward: true, protocol: UpstreamProtocol::Downstream, ..Cluster::named(PASSTHROUGH) };
     let clusters = services.chain(std::iter::once(passthrough)).collect();

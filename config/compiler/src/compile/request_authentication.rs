@@ -1,6 +1,7 @@
 //! RequestAuthentications → what jwt-authn has for a workload, and the clusters that it asks for keys.
 
 use super::destination_rule;
+use super::mutual_tls::Credentials;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
 use crate::snapshot::{Cluster, DnsDiscovery, DnsName, Endpoint, Locality, UpstreamTls};
@@ -10,7 +11,6 @@ use istio_api::request_authentication::{self as api, RequestAuthentication};
 use jwt_authn::{ClaimToHeader, Config, Discovery, HeaderLocation, Provider, RemoteJwks};
 use plugin_config::{At, Duration};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 /// Whose tokens are good for a workload.
 #[derive(Default)]
@@ -20,15 +20,15 @@ pub(crate) struct RequestAuthentications {
     pub(crate) clusters: Vec<Cluster>,
 }
 
-/// What is for a workload. `certificates`: the folder of the workload's own.
+/// What is for a workload. `credentials`: the workload's own certificate.
 pub(crate) fn compile(
     mesh: &Mesh<'_>,
     workload: &Workload,
-    certificates: Option<&Path>,
+    credentials: Option<&Credentials>,
     report: &mut Report,
 ) -> RequestAuthentications {
     let mut made = RequestAuthentications::default();
-    let mut asked = Asked { mesh, workload, certificates, report };
+    let mut asked = Asked { mesh, workload, credentials, report };
     for resource in selected(mesh, workload) {
         for (index, rule) in resource.spec.jwt_rules.iter().enumerate() {
             made.jwt_authn.providers.extend(asked.provider(resource, index, rule, &mut made.clusters));
@@ -54,7 +54,7 @@ pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Reso
 pub(crate) fn check(mesh: &Mesh<'_>, resource: &Resource<RequestAuthentication>, at: &mut At) {
     let workload = Workload { namespace: resource.metadata.namespace().to_owned(), ..Workload::default() };
     let mut report = Report::default();
-    let mut asked = Asked { mesh, workload: &workload, certificates: None, report: &mut report };
+    let mut asked = Asked { mesh, workload: &workload, credentials: None, report: &mut report };
     let rules = resource.spec.jwt_rules.iter().enumerate();
     let providers = rules.filter_map(|(index, rule)| asked.provider(resource, index, rule, &mut Vec::new()));
     let config = Config { providers: providers.collect(), ..Config::default() };
@@ -68,7 +68,7 @@ pub(crate) fn check(mesh: &Mesh<'_>, resource: &Resource<RequestAuthentication>,
 struct Asked<'a, 'm> {
     mesh: &'a Mesh<'m>,
     workload: &'a Workload,
-    certificates: Option<&'a Path>,
+    credentials: Option<&'a Credentials>,
     report: &'a mut Report,
 }
 
@@ -135,7 +135,7 @@ impl Asked<'_, '_> {
         let name = destination_rule::cluster_name(server.port, "", &server.host);
         let service = known.and_then(|service| {
             let of_service =
-                destination_rule::clusters(self.mesh, self.workload, self.certificates, service, self.report);
+                destination_rule::clusters(self.mesh, self.workload, self.credentials, service, self.report);
             of_service.into_iter().find(|cluster| cluster.name == name)
         });
         match service {

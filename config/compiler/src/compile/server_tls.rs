@@ -1,6 +1,6 @@
 //! Istio's `ServerTLSSettings` → the transport socket of a filter chain.
 
-use super::mutual_tls;
+use super::mutual_tls::{self, Credentials};
 use crate::finding::Message;
 use crate::mesh::{Mesh, Workload};
 use crate::report::{Field, Report};
@@ -10,13 +10,13 @@ use istio_api::Resource;
 use istio_api::gateway::{ServerTls, ServerTlsMode, TlsProtocol};
 use istio_api::kubernetes::{Hidden, Secret};
 use plugin_config::ListMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The TLS of a server. What cannot be had is refused.
 pub(crate) fn compile(
     mesh: &Mesh<'_>,
     workload: &Workload,
-    certificates: Option<&Path>,
+    credentials: Option<&Credentials>,
     written: &ServerTls,
     field: Field<'_>,
     report: &mut Report,
@@ -26,10 +26,10 @@ pub(crate) fn compile(
         ServerTlsMode::Mutual => (true, true),
         ServerTlsMode::OptionalMutual => (true, false),
         ServerTlsMode::IstioMutual => {
-            if certificates.is_none() {
+            if credentials.is_none() {
                 report.refuse(field, written.mode.as_str(), mutual_tls::NO_CERTIFICATE);
             }
-            return certificates.map(|folder| mutual_tls::server(&mesh.settings, folder));
+            return credentials.map(|credentials| mutual_tls::server(&mesh.settings, credentials));
         }
         ServerTlsMode::AutoPassthrough | ServerTlsMode::Passthrough => {
             report.refuse(field, written.mode.as_str(), "connections are not passed on by the cluster they name yet");
@@ -61,6 +61,7 @@ pub(crate) fn compile(
         },
         cipher_suites: written.cipher_suites.clone(),
         trust_domains: Vec::new(),
+        trust_bundles: Vec::new(),
     })
 }
 

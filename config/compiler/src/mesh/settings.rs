@@ -71,6 +71,14 @@ impl<'r> MeshSettings<'r> {
         self.config()?.mesh_mtls.as_ref()
     }
 
+    /// Further authorities as PEM, with the trust domains that they vouch for; for all without. What is for some signers
+    /// alone, or has to be fetched, is left out.
+    pub(crate) fn ca_certificates(&self) -> impl Iterator<Item = (&'r str, &'r [String])> {
+        let written = self.config().into_iter().flat_map(|config| &config.ca_certificates);
+        let for_all_signers = written.filter(|data| data.cert_signers.is_empty());
+        for_all_signers.filter_map(|data| Some((data.pem.as_deref()?, data.trust_domains.as_slice())))
+    }
+
     /// Whether clients secure connections to workloads that can take it, without a rule that says so.
     pub(crate) fn auto_mtls(&self) -> bool {
         self.config().and_then(|config| config.enable_auto_mtls).unwrap_or(true)

@@ -22,7 +22,7 @@ pub use filter_chain_match::{ConnectionFacts, FilterChainMatcher};
 pub use listener::{Direction, Listener};
 pub use overload::Overload;
 pub use plugin::{FailStrategy, Module, Phase, Plugin, PluginLimits};
-pub use transport_socket::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamTls};
+pub use transport_socket::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, TrustBundle, UpstreamTls};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -46,6 +46,17 @@ pub enum TlsVersion {
     Tls13,
 }
 
+/// Authorities that vouch for the identities of some trust domains, and for no others.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TrustBundle {
+    /// SPIFFE trust domains; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trust_domains: Vec<String>,
+    /// Their certificates.
+    pub trusted_ca: DataSource,
+}
+
 /// TLS on the connections of a filter chain.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -70,6 +81,10 @@ pub struct DownstreamTls {
     /// The SPIFFE trust domain, and its aliases, of which clients must be. Empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust_domains: Vec<String>,
+    /// Who vouches for identities of trust domains beside `trusted_ca`: where one is named here, all that name it or
+    /// none do, and `trusted_ca` does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trust_bundles: Vec<TrustBundle>,
 }
 
 fn default_alpn() -> Vec<String> {
@@ -86,6 +101,9 @@ pub struct UpstreamTls {
     /// Who may have issued the endpoint's certificate. Absent: whom the system trusts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_ca: Option<DataSource>,
+    /// Who vouches for identities beside `trusted_ca`, as in [`DownstreamTls`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trust_bundles: Vec<TrustBundle>,
     /// The server name that is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,

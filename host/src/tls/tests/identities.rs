@@ -5,7 +5,7 @@ use crate::tls::client::ClientTls;
 use crate::tls::error::TlsError;
 use crate::tls::server::ServerTls;
 use crate::tls::test_certificates::{Authority, Change, downstream, shake, upstream};
-use compiler::snapshot::{DataSource, DownstreamTls, UpstreamTls};
+use compiler::snapshot::{DataSource, DownstreamTls, TrustBundle, UpstreamTls};
 use rcgen::{BasicConstraints, DnType, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 use tokio::io::AsyncReadExt;
 
@@ -209,5 +209,50 @@ async fn without_a_trusted_ca_the_system_decides() {
         }
         // A machine without any.
         Err(faults) => assert!(faults.len() == 1 && faults[0].starts_with("trustedCa: absent"), "{faults:?}"),
+    }
+}
+
+/// An authority vouches for identities of its own trust domain, on either side, and for no others.
+#[tokio::test]
+async fn trust_domains_have_their_own_authorities() {
+    let [root, other, extra] = ["root", "other", "extra"].map(Authority::new);
+    let bundle = |domains: &[&str], authority: &Authority| TrustBundle {
+        trust_domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+        trusted_ca: authority.source(),
+    };
+    let trust_bundles = vec![bundle(&["other.example"], &other), bundle(&[], &extra)];
+    let theirs = "spiffe://other.example/ns/shop/sa/carts";
+    let mut settings = DownstreamTls { trust_bundles: trust_bundles.clone(), ..mutual(&root) };
+    settings.trust_domains.push("other.example".to_owned());
+    let server = ServerTls::new(&settings).unwrap();
+    let rows: &[(&Authority, &[&str], Option<TlsError>)] = &[
+        (&root, &[CLIENT], None),
+        (&other, &[theirs], None),
+        (&extra, &[CLIENT], None),
+        (&extra, &[theirs], None),
+        (&other, &[CLIENT], Some(TlsError::UnknownIssuer)),
+        (&root, &[theirs], Some(TlsError::UnknownIssuer)),
+        (&other, &["carts.example"], Some(TlsError::UnknownIssuer)),
+        (&other, &["spiffe://other.example.evil/a"], Some(TlsError::UnknownIssuer)),
+        (&extra, &["spiffe://evil.example/a"], Some(TlsError::WrongTrustDomain("evil.example".into()))),
+        (&other, &[theirs, CLIENT], Some(TlsError::SeveralTrustDomains)),
+        (&root, &[CLIENT, theirs], Some(TlsError::SeveralTrustDomains)),
+    ];
+    for (by, sans, refusal) in rows {
+        let client = as_client(&root, Some(by.issue(sans)));
+        match refusal {
+            None => {
+                let (secured, _) = shake(&server, &client, None, false).await;
+                assert_eq!(secured.unwrap().peer.unwrap().uri_sans, *sans);
+            }
+            Some(refusal) => assert_eq!(&refused_with(&server, client).await, refusal, "{sans:?}"),
+        }
+        let upstream = UpstreamTls { trust_bundles: trust_bundles.clone(), ..upstream(&root, sans[0]) };
+        let expected = match refusal {
+            // What is of no trust domain of ours is not called by its name.
+            None | Some(TlsError::WrongTrustDomain(_)) => "fine".to_owned(),
+            Some(refusal) => refusal.to_string(),
+        };
+        assert_eq!(mistrusted(sans, &|_| {}, by, upstream, "").await, expected, "{sans:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Clients that are no sidecars: in plain text, with any certificate or none, with any bytes.
 
-use outrigger_tests::raw::{Ended, Socket};
+use crate::raw::{Ended, Socket};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -8,32 +8,49 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A certificate and its key, PEM.
-pub(super) struct Shown {
-    pub(super) chain: String,
-    pub(super) key: String,
+pub struct Shown {
+    /// The certificate, and those above it.
+    pub chain: String,
+    /// The key.
+    pub key: String,
 }
 
 /// A client of one address.
-pub(super) struct Caller {
+pub struct Caller {
     address: SocketAddr,
     offered: Vec<Vec<u8>>,
 }
 
 /// A TLS connection.
-pub(super) struct Secured(StreamOwned<ClientConnection, TcpStream>);
+pub struct Secured(StreamOwned<ClientConnection, TcpStream>);
+
+impl Shown {
+    /// The certificate of a workload's folder.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, String> {
+        let read = |name: &str| {
+            let file = folder.join(name);
+            std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))
+        };
+        Ok(Self { chain: read("cert-chain.pem")?, key: read("key.pem")? })
+    }
+}
 
 impl Caller {
     /// One that offers what sidecars offer.
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr) -> Self {
         Self { address, offered: vec![b"istio".to_vec(), b"http/1.1".to_vec()] }
     }
 
     /// One that offers other application protocols.
-    pub(super) fn offering(self, protocols: &[&str]) -> Self {
+    pub fn offering(self, protocols: &[&str]) -> Self {
         let offered = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Self { offered, ..self }
     }
@@ -43,26 +60,38 @@ impl Caller {
     }
 
     /// In plain text.
-    pub(super) fn plain(&self) -> Result<Socket, String> {
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn plain(&self) -> Result<Socket, String> {
         Socket::over(self.stream()?)
     }
 
     /// What comes back after bytes, and how it ends.
-    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(Vec<u8>, Ended), String> {
+    ///
+    /// # Errors
+    /// When nobody listens, or reading fails.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(Vec<u8>, Ended), String> {
         let mut socket = self.plain()?;
         socket.send(bytes)?;
         socket.rest()
     }
 
     /// What a client that secures its connection says first.
-    pub(super) fn hello(&self) -> Result<Vec<u8>, String> {
+    ///
+    /// # Errors
+    /// When there can be none.
+    pub fn hello(&self) -> Result<Vec<u8>, String> {
         let mut hello = Vec::new();
         self.connection(None)?.write_tls(&mut hello).map_err(|error| error.to_string())?;
         Ok(hello)
     }
 
     /// With TLS, and perhaps a certificate. The server's own is not judged.
-    pub(super) fn secured(&self, shown: Option<&Shown>) -> Result<Secured, String> {
+    ///
+    /// # Errors
+    /// When nobody listens, or the certificate cannot be used. Whether the server accepts it shows later.
+    pub fn secured(&self, shown: Option<&Shown>) -> Result<Secured, String> {
         let connection = self.connection(shown)?;
         let stream = self.stream()?;
         stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(|error| error.to_string())?;
@@ -96,7 +125,10 @@ impl Caller {
     }
 
     /// What a server answers to a request over TLS, head and body.
-    pub(super) fn get(&self, shown: Option<&Shown>) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// When the connection is refused, or ends early.
+    pub fn get(&self, shown: Option<&Shown>) -> Result<String, String> {
         let mut secured = self.secured(shown)?;
         secured.say(b"GET / HTTP/1.1\r\nhost: reviews:9080\r\nconnection: close\r\n\r\n")?;
         secured.rest()
@@ -105,12 +137,18 @@ impl Caller {
 
 impl Secured {
     /// Sends bytes.
-    pub(super) fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.0.write_all(bytes).and_then(|()| self.0.flush()).map_err(|error| error.to_string())
     }
 
     /// Reads up to some bytes.
-    pub(super) fn until(&mut self, last: &[u8]) -> Result<Vec<u8>, String> {
+    ///
+    /// # Errors
+    /// When the connection ends before them.
+    pub fn until(&mut self, last: &[u8]) -> Result<Vec<u8>, String> {
         let (mut bytes, mut next) = (Vec::new(), [0]);
         while !bytes.ends_with(last) {
             self.0.read_exact(&mut next).map_err(|error| error.to_string())?;
@@ -120,7 +158,10 @@ impl Secured {
     }
 
     /// All that comes, to the end.
-    pub(super) fn rest(&mut self) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// When it ends badly, or nothing has come.
+    pub fn rest(&mut self) -> Result<String, String> {
         let mut all = Vec::new();
         match self.0.read_to_end(&mut all) {
             Ok(_) => Ok(String::from_utf8_lossy(&all).into_owned()),
@@ -133,7 +174,7 @@ impl Secured {
     }
 
     /// The server's certificate, DER.
-    pub(super) fn server(&self) -> Vec<u8> {
+    pub fn server(&self) -> Vec<u8> {
         let certificates = self.0.conn.peer_certificates().unwrap_or_default();
         certificates.first().map(|leaf| leaf.to_vec()).unwrap_or_default()
     }
