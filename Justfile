@@ -40,6 +40,10 @@ bench *args:
 fuzz-smoke:
     for target in $(cargo +nightly fuzz list); do cargo +nightly fuzz run "$target" -- -max_total_time=10; done
 
+# What may be linked, under which licenses, from where (needs cargo-deny; advisories are asked of github.com).
+deny *checks:
+    cargo deny check {{checks}}
+
 # What CI runs.
 ci:
     .ci/run

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each exports its callbacks when its feature `module` is on.
-const SINGLE: [&str; 6] = ["authz", "cors", "fault-injection", "header-rules", "mirroring", "weighted-shifting"];
-/// Links the six, which must then not export theirs: built apart, because Cargo unites features within one build.
+const SINGLE: [&str; 7] =
+    ["authz", "cors", "fault-injection", "header-rules", "jwt-authn", "mirroring", "weighted-shifting"];
+/// Links all but `jwt-authn`, which must then not export theirs: built apart, because Cargo unites features within one build.
 const COMBINED: &str = "traffic";
 const TARGET: &str = "wasm32-wasip1";
 

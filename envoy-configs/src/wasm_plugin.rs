@@ -7,7 +7,7 @@ use crate::module_url::ModulePrefix;
 use crate::{Image, peer_address};
 use compiler::Workload;
 use compiler::snapshot::{
-    Destination, Direction, FailStrategy, Listener, Module, NetworkFilter, Phase, Plugin, Snapshot,
+    Cluster, Destination, Direction, FailStrategy, Listener, Module, NetworkFilter, Phase, Plugin, Snapshot,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -419,12 +419,16 @@ impl<'s> Writer<'s, '_> {
         chains
     }
 
-    /// Users' plugins stand before ours within a phase. Istio has them there by their priority alone.
+    /// Users' plugins stand before ours within a phase, but for the one that asks authorizers. Istio has them there by
+    /// their priority alone.
     fn remark_order(&mut self, snapshot: &Snapshot, plugins: &[Plugin]) {
         for (place, plugin) in plugins.iter().enumerate().filter(|(_, plugin)| !is_ours(snapshot, plugin)) {
-            let behind = plugins.iter().skip(place);
-            if behind.into_iter().any(|other| other.phase == plugin.phase && is_ours(snapshot, other)) {
+            let ours = |other: &Plugin| other.phase == plugin.phase && is_ours(snapshot, other);
+            if plugins.iter().skip(place).any(ours) {
                 self.remark(format!("{}: Istio has it behind ours unless its priority is 0 or more", plugin.name));
+            }
+            if plugins.iter().take(place).any(ours) {
+                self.remark(format!("{}: Istio has it before ours unless its priority is less than 0", plugin.name));
             }
         }
     }
@@ -449,7 +453,8 @@ impl<'s> Writer<'s, '_> {
         }
         let config_patches: Vec<Value> = needs(snapshot)
             .into_iter()
-            .flat_map(|(side, needs)| envoy_filter::patches(side.context(), needs))
+            .flat_map(|(side, needs)| envoy_filter::patches(side.context(), &needs))
+            .chain(snapshot.clusters.iter().filter(|cluster| !is_istios(cluster)).flat_map(envoy_filter::clusters))
             .collect();
         if !config_patches.is_empty() {
             let workload_selector = WorkloadSelector { labels: labels.clone() };
@@ -534,6 +539,11 @@ fn is_ours(snapshot: &Snapshot, plugin: &Plugin) -> bool {
     matches!(snapshot.modules.get(&plugin.module), Some(Module::Embedded(_)))
 }
 
+/// Whether Istio makes a cluster of this name as well: those of services and of applications, and the one for all others.
+fn is_istios(cluster: &Cluster) -> bool {
+    ["outbound|", "inbound|", "PassthroughCluster"].iter().any(|name| cluster.name.starts_with(name))
+}
+
 /// What each side needs of an EnvoyFilter.
 fn needs(snapshot: &Snapshot) -> BTreeMap<Side, Needs<'_>> {
     let mut needs: BTreeMap<Side, Needs<'_>> = BTreeMap::new();
@@ -543,6 +553,11 @@ fn needs(snapshot: &Snapshot) -> BTreeMap<Side, Needs<'_>> {
             let NetworkFilter::HttpConnectionManager(manager) = &chain.network_filter else { continue };
             if let Destination::ClusterHeader { name, .. } = &manager.destination {
                 of_side.cluster_header = Some(name);
+            }
+            for header in crate::claim_headers(&manager.plugins) {
+                if !of_side.claim_headers.contains(&header) {
+                    of_side.claim_headers.push(header);
+                }
             }
             of_side.peer_address |= manager.plugins.iter().any(peer_address::is_asked);
         }

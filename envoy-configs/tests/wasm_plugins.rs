@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const GOLDEN: [&str; 4] = ["gateway", "inbound-policies", "routes", "wasm-plugins"];
-const MODULES: [&str; 6] = ["authz", "cors", "fault-injection", "header-rules", "mirroring", "weighted-shifting"];
+const MODULES: [&str; 7] =
+    ["authz", "cors", "fault-injection", "header-rules", "jwt-authn", "mirroring", "weighted-shifting"];
 
 #[test]
 fn every_folder_is_written_and_read_back() {

@@ -355,7 +355,7 @@ pub(crate) struct ExplainArguments {
     /// The server name that TLS asks for, where it is not the URL's.
     #[arg(long, value_name = "NAME")]
     pub(crate) sni: Option<String>,
-    /// Claims of a verified token, for policies: '{"iss": "https://issuer.example", "sub": "jason"}'
+    /// Claims of a good token, where tokens are verified; without, those that the headers have are: '{"iss": "https://issuer.example", "sub": "jason"}'
     #[arg(long, value_name = "JSON", value_parser = claims)]
     pub(crate) jwt_claims: Option<serde_json::Value>,
     /// The namespace of resources that name none, and of --from and --gateway.

@@ -66,6 +66,7 @@ fn request(arguments: &ExplainArguments, own: Option<IpAddr>) -> Result<Describe
         source: arguments.source_ip.or(own),
         server_name: arguments.sni.clone(),
         claims: arguments.jwt_claims.clone(),
+        time: std::time::UNIX_EPOCH.elapsed().map_err(|error| format!("the clock is before 1970: {error}"))?,
         ..DescribedRequest::default()
     })
 }

@@ -18,6 +18,7 @@ pub fn configure(module: &str) -> Option<Configure> {
         "cors" => cors::configure,
         "fault-injection" => fault_injection::configure,
         "header-rules" => header_rules::configure,
+        "jwt-authn" => jwt_authn::configure,
         "mirroring" => mirroring::configure,
         "traffic" => traffic::configure,
         "weighted-shifting" => weighted_shifting::configure,

@@ -21,6 +21,13 @@ impl<'a> Number<'a> {
         Self(text)
     }
 
+    /// The number without its fraction; `None` when it is negative, or beyond 64 bits.
+    pub fn whole(self) -> Option<u64> {
+        let Scaled { negative, magnitude, exact } = self.scaled(0)?;
+        let below_zero = negative && (magnitude > 0 || !exact);
+        (!below_zero).then_some(magnitude)
+    }
+
     /// The number × 10^`decimals`; `None` beyond 64 bits.
     pub(crate) fn scaled(self, decimals: i64) -> Option<Scaled> {
         let text = self.0.as_bytes();
@@ -92,5 +99,16 @@ mod tests {
             });
             assert_eq!(found, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn whole_numbers_are_cut_and_never_negative() {
+        let cases =
+            [("0", Some(0)), ("-0", Some(0)), ("1.9", Some(1)), ("1e3", Some(1_000)), ("-0.5", None), ("-1", None)];
+        for (text, expected) in cases {
+            assert_eq!(Number::new(text).whole(), expected, "{text}");
+        }
+        assert_eq!(Number::new("18446744073709551615").whole(), Some(u64::MAX));
+        assert_eq!(Number::new("18446744073709551616").whole(), None);
     }
 }

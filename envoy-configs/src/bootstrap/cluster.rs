@@ -21,7 +21,7 @@ pub(super) fn dns_cache() -> Value {
 }
 
 /// A cluster, and the second one that a forwarding cluster takes.
-pub(super) fn clusters(cluster: &Cluster) -> Vec<Value> {
+pub(crate) fn clusters(cluster: &Cluster) -> Vec<Value> {
     if !cluster.dynamic_forward {
         return vec![written(cluster, discovery(cluster))];
     }

@@ -2,8 +2,8 @@
 
 use super::access_log::access_logs;
 use super::{Writer, cluster, typed, with};
-use crate::HASH_HEADER;
 use crate::peer_address::{DIRECT_ADDRESS, FILTER_STATE, is_asked, state};
+use crate::{HASH_HEADER, claim_headers};
 use compiler::snapshot::{Destination, Direction, FilterChain, HttpConnectionManager, Listener, PathNormalization};
 use serde_json::{Value, json};
 
@@ -128,10 +128,11 @@ impl Writer<'_> {
             });
             tunnel.into_iter().chain([written(with(wanted, "prefix", json!("/")), action, manager)])
         });
+        let inner = ["x-outrigger-cluster", HASH_HEADER].into_iter().chain(claim_headers(&manager.plugins));
         json!({
             "name": listener.name,
             "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes.collect::<Value>()}],
-            "request_headers_to_remove": ["x-outrigger-cluster", HASH_HEADER],
+            "request_headers_to_remove": inner.collect::<Value>(),
         })
     }
 

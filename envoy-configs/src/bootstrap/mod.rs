@@ -1,7 +1,7 @@
 //! A snapshot → the bootstrap of an Envoy that does the same: version 1.40 of its API, static resources only.
 
 mod access_log;
-mod cluster;
+pub(crate) mod cluster;
 mod filter_chain;
 mod http;
 mod listener;

@@ -16,6 +16,11 @@ impl Default for FakeClock {
 }
 
 impl FakeClock {
+    /// One that shows this time since the Unix epoch.
+    pub fn at(now: Duration) -> Self {
+        Self { now }
+    }
+
     /// Time since the Unix epoch.
     pub fn now(&self) -> Duration {
         self.now

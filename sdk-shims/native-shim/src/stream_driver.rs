@@ -8,6 +8,7 @@ use filter_api::{Action, CallEvent, CallId, Chain, Configure, MetricKind, Stream
 use http_match::HeaderList;
 use plugin_config::Faults;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub struct Exchange {
     pub held: Duration,
     /// Whether a plugin held it for ever: nothing was left that could have woken it.
     pub hung: bool,
+    /// The properties that plugins left on it, by path joined with `.`.
+    pub properties: BTreeMap<String, Vec<u8>>,
 }
 
 /// A proxy with plugins, in memory.
@@ -70,7 +73,7 @@ const MOST_TICKS: u32 = 8_640_000;
 impl NativeProxy {
     /// A proxy without plugins.
     pub fn new(settings: Settings) -> Self {
-        let world = World { settings, ..World::default() };
+        let world = World { clock: settings.clock.clone(), settings, ..World::default() };
         Self { world: Rc::new(RefCell::new(world)), plugins: Vec::new(), last_stream: 0 }
     }
 
@@ -130,9 +133,10 @@ impl NativeProxy {
         }
         let held = self.world.borrow().clock.now().saturating_sub(start);
         let response = self.respond(id, &request, reached, hung, upstreams, &mut sent);
+        let left = self.world.borrow_mut().streams.get_mut(&id).map(|stream| std::mem::take(&mut stream.properties));
         self.finish(id, upstreams, &mut sent);
         sent.sort_by_key(|sent| sent.by_plugin);
-        Exchange { response, sent, held, hung }
+        Exchange { response, sent, held, hung, properties: left.unwrap_or_default() }
     }
 
     /// Starts a request and leaves it as the plugins leave it after its headers: continued, held, or answered.

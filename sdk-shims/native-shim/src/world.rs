@@ -13,6 +13,8 @@ pub struct Settings {
     pub clusters: BTreeSet<String>,
     /// Properties that every stream has, by path joined with `.`: `source.address`.
     pub properties: BTreeMap<String, Vec<u8>>,
+    /// What time it is when the proxy starts.
+    pub clock: FakeClock,
 }
 
 /// One stream, as the host knows it.

@@ -5,6 +5,7 @@ mod callers;
 mod identity;
 mod interoperation;
 mod policies;
+mod tokens;
 
 use callers::Caller;
 use compiler::snapshot::Snapshot;
@@ -27,7 +28,7 @@ use std::time::{Duration, SystemTime};
 
 /// The tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    [identity::trials(), policies::trials(), interoperation::trials()].into_iter().flatten().collect()
+    [identity::trials(), policies::trials(), tokens::trials(), interoperation::trials()].into_iter().flatten().collect()
 }
 
 /// Where a sidecar takes its application's requests.

@@ -1,7 +1,8 @@
 //! The same Istio resources, our proxy and the Envoy whose bootstrap we write: requests at the configuration's own
 //! boundaries are sent to both, and both must do the same with them.
 //!
-//! A folder of `tests/parity` is an example: `istio.yaml` with the workloads `client` (a sidecar) or `gateway`.
+//! A folder of `tests/parity` is an example: `istio.yaml` with the workloads `client` (a sidecar) or `gateway`, and
+//! `tokens.txt` with what clients have where tokens are looked for, each on a line.
 
 mod pair;
 mod requests;
@@ -55,6 +56,8 @@ fn compare(files: &Path, workloads: &[&str]) -> Result<(), Failed> {
     let resources = istio_api::read(&[files.to_owned()], &istio_api::Options::default());
     let resources = resources.map_err(|faults| faults.to_string())?;
     let mesh = Mesh::new(&resources);
+    let tokens = fs::read_to_string(files.with_file_name("tokens.txt")).unwrap_or_default();
+    let tokens: Vec<String> = tokens.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     let (mut wrong, mut sent) = (Vec::new(), 0);
     for workload in mesh.workloads().iter().filter(|workload| workloads.contains(&workload.name.as_str())) {
         let settings = Settings { certificates: Some(pair::certificates(workload)?), ..Settings::default() };
@@ -65,7 +68,7 @@ fn compare(files: &Path, workloads: &[&str]) -> Result<(), Failed> {
         let snapshot = compiled.map_err(|error| error.to_string())?.snapshot;
         let mut pair = Pair::start(&snapshot)?;
         for listener in &snapshot.listeners {
-            let mut vocabulary = Vocabulary::of(configurations(&snapshot, &listener.name));
+            let mut vocabulary = Vocabulary::of(configurations(&snapshot, &listener.name), &tokens);
             vocabulary.authorities.push(pair.elsewhere());
             for (number, request) in requests::requests(&vocabulary, REQUESTS).into_iter().enumerate() {
                 sent += 1;

@@ -32,11 +32,14 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// That of some plugins' configurations.
-    pub(super) fn of<'v>(configurations: impl Iterator<Item = &'v Value>) -> Self {
+    /// That of some plugins' configurations. `tokens`: what clients have where tokens are looked for.
+    pub(super) fn of<'v>(configurations: impl Iterator<Item = &'v Value>, tokens: &[String]) -> Self {
         let mut all = Self::default();
         for configuration in configurations {
             all.walk(configuration, &Shape::default());
+            for provider in configuration.get("providers").and_then(Value::as_array).into_iter().flatten() {
+                all.tokens(provider, tokens);
+            }
         }
         all.principals.push("cluster.local/ns/nowhere/sa/nobody".to_owned());
         for list in [&mut all.authorities, &mut all.methods, &mut all.paths, &mut all.principals] {
@@ -90,6 +93,33 @@ impl Vocabulary {
             };
         }
         said
+    }
+
+    /// Each token at each place where a provider of jwt-authn looks for one.
+    fn tokens(&mut self, provider: &Value, tokens: &[String]) {
+        let field = |name: &str| provider.get(name).and_then(Value::as_array).into_iter().flatten();
+        let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let headers = field("fromHeaders").map(|header| (text(header, "name"), text(header, "prefix")));
+        let mut headers: Vec<(String, String)> = headers.collect();
+        headers.extend(texts(&field("fromCookies").cloned().collect()).map(|name| ("cookie".to_owned(), name + "=")));
+        let mut params: Vec<String> = texts(&field("fromParams").cloned().collect()).collect();
+        if headers.is_empty() && params.is_empty() {
+            headers.push(("authorization".to_owned(), "Bearer ".to_owned()));
+            params.push("access_token".to_owned());
+        }
+        for token in tokens {
+            for (name, prefix) in &headers {
+                let (name, value) = (name.to_ascii_lowercase(), format!("{prefix}{token}"));
+                let headers = BTreeMap::from([(name.clone(), value.clone())]);
+                self.shapes.push(Shape { headers, ..Shape::default() });
+                self.headers.entry(name).or_default().push(value);
+            }
+            for name in &params {
+                let query = BTreeMap::from([(name.clone(), token.clone())]);
+                self.shapes.push(Shape { query, ..Shape::default() });
+                self.query.entry(name.clone()).or_default().push(token.clone());
+            }
+        }
     }
 
     fn header(&mut self, name: &str, value: &Value, shape: &mut Shape) -> bool {

@@ -7,6 +7,7 @@ mod gateway;
 mod known;
 mod not_acted_on;
 mod proxies;
+mod request_authentication;
 mod route;
 mod service;
 mod sidecar;
@@ -36,6 +37,7 @@ impl Mesh<'_> {
         virtual_service::analyse(self, &known, &mut report);
         destination_rule::analyse(self, &known, &mut report);
         authorization_policy::analyse(self, &mut report);
+        request_authentication::analyse(self, &mut report);
         gateway::analyse(self, &known, &mut report);
         service::analyse(self, &mut report);
         sidecar::analyse(self, &known, &mut report);

@@ -96,6 +96,8 @@ const FIELDS: &[Row] = &[
     ("Sidecar", "spec.outboundTrafficPolicy.egressProxy", Given, "calls to unknown services go there directly"),
     ("AuthorizationPolicy", "spec.targetRef", Given, TARGETS),
     ("AuthorizationPolicy", "spec.targetRefs", Given, TARGETS),
+    ("RequestAuthentication", "spec.targetRef", Given, TARGETS),
+    ("RequestAuthentication", "spec.targetRefs", Given, TARGETS),
     ("WasmPlugin", "spec.imagePullPolicy", IsNot("UNSPECIFIED_POLICY"), "modules are files, and nothing is pulled"),
     ("WasmPlugin", "spec.imagePullSecret", Given, "modules are files, and nothing is pulled"),
     ("WasmPlugin", "spec.verificationKey", Given, "signatures are not verified, nor are they by Istio"),

@@ -11,7 +11,6 @@ use crate::mesh::virtual_services::RoutedHosts;
 use crate::report::{Field, Report};
 use istio_api::virtual_service::Destination;
 use istio_api::{ExportTo, Gateway, Resource, VirtualService};
-use plugin_config::At;
 use std::collections::HashMap;
 
 pub(super) fn analyse(mesh: &Mesh<'_>, known: &Known<'_>, report: &mut Report) {
@@ -32,7 +31,6 @@ pub(super) fn analyse(mesh: &Mesh<'_>, known: &Known<'_>, report: &mut Report) {
                 report.find(&Message::REFERENCED_RESOURCE_NOT_FOUND, field, delegate.name.as_str(), reason);
             }
         }
-        conditions(resource, report);
         connections(mesh, resource, report);
     }
     route::analyse(mesh, report);
@@ -135,20 +133,6 @@ impl<'m> Holders<'m> {
             self.by_namespace.entry(namespace.to_owned()).or_insert(resource);
         }
         older
-    }
-}
-
-/// Refuses conditions that Istio has and the filters do not: they would refuse their configuration.
-fn conditions(resource: &Resource<VirtualService>, report: &mut Report) {
-    for (index, rule) in resource.spec.http.iter().enumerate() {
-        for (place, clause) in rule.matches.iter().enumerate() {
-            let mut at = At::root();
-            clause.request.check(&mut at);
-            for fault in at.into_faults().iter() {
-                let path = format!("spec.http[{index}].match[{place}].{}", fault.path);
-                report.refuse(Field { name: resource, path: &path }, &fault.value, fault.reason.clone());
-            }
-        }
     }
 }
 

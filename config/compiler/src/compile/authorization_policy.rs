@@ -113,6 +113,15 @@ fn without_http(rule: &config::Rule) -> config::Rule {
     }
 }
 
+/// Policies of requests in the two places where Istio decides by them: the CUSTOM ones before a token is looked at or
+/// taken out, all others behind that.
+pub(super) fn of_requests(config: &authz::Config) -> (authz::Config, authz::Config) {
+    let (custom, others) =
+        config.policies.iter().cloned().partition(|policy: &Policy| policy.action == PolicyAction::Custom);
+    let asking = authz::Config { policies: custom, ..config.clone() };
+    (asking, authz::Config { policies: others, providers: Vec::new(), ..config.clone() })
+}
+
 /// Whether a provider is asked about some of what comes in.
 pub(super) fn asks(config: &authz::Config) -> bool {
     config.policies.iter().any(|policy| policy.action == PolicyAction::Custom && !policy.dry_run.0)

@@ -10,6 +10,7 @@ pub(crate) const CLUSTER_HEADER: &str = "x-outrigger-cluster";
 /// The configurations of our filters for one filter chain.
 #[derive(Debug, Default)]
 pub(crate) struct FilterConfigs {
+    pub(crate) jwt_authn: jwt_authn::Config,
     pub(crate) authz: authz::Config,
     pub(crate) header_rules: header_rules::Config,
     pub(crate) fault_injection: fault_injection::Config,
@@ -29,11 +30,18 @@ impl FilterConfigs {
             plugins.extend(wanted.then(plugin).transpose()?);
             serde_json::Result::Ok(())
         };
-        let Self { authz, header_rules, fault_injection, cors, weighted_shifting, mirroring } = self;
+        let Self { jwt_authn, authz, header_rules, fault_injection, cors, weighted_shifting, mirroring } = self;
         let routes = !header_rules.virtual_hosts.is_empty() || header_rules.unknown_authority.is_some();
         let last = Phase::Unspecified;
-        take_phases(&mut extra, &[Phase::Authn, Phase::Authz], &mut plugins);
-        add(!authz.policies.is_empty(), &|| plugin("authz", Phase::Authz, authz), &mut plugins)?;
+        let (ext_authz, authz) = authorization_policy::of_requests(authz);
+        let asking = || Ok(Plugin { name: "ext-authz".to_owned(), ..plugin("authz", Phase::Authn, &ext_authz)? });
+        add(!ext_authz.policies.is_empty(), &asking, &mut plugins)?;
+        take_phases(&mut extra, &[Phase::Authn], &mut plugins);
+        // Where nobody's tokens are good there are no claims, and still nobody else may set what stands for them.
+        let tokens = !jwt_authn.providers.is_empty() || !jwt_authn.claim_headers.is_empty();
+        add(tokens, &|| plugin("jwt-authn", Phase::Authn, jwt_authn), &mut plugins)?;
+        take_phases(&mut extra, &[Phase::Authz], &mut plugins);
+        add(!authz.policies.is_empty(), &|| plugin("authz", Phase::Authz, &authz), &mut plugins)?;
         take_phases(&mut extra, &[Phase::Stats, last], &mut plugins);
         add(routes, &|| plugin("header-rules", last, header_rules), &mut plugins)?;
         add(!fault_injection.routes.0.is_empty(), &|| plugin("fault-injection", last, fault_injection), &mut plugins)?;

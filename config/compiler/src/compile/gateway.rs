@@ -5,7 +5,7 @@ use super::filters::{CLUSTER_HEADER, FilterConfigs, connection_plugins};
 use super::origin::{Origin, Origins};
 use super::virtual_service::{Meant, RouteCompiler};
 use super::wasm_plugin::{Mode, UserPlugins};
-use super::{Settings, authorization_policy, server_tls};
+use super::{Settings, authorization_policy, request_authentication, server_tls};
 use crate::finding::Message;
 use crate::mesh::names::covers;
 use crate::mesh::virtual_services::RoutedHosts;
@@ -45,6 +45,7 @@ struct Maker<'c, 'm> {
     settings: &'c Settings,
     user: &'c UserPlugins<'m>,
     authz: authz::Config,
+    jwt_authn: jwt_authn::Config,
     origins: &'c mut Origins,
     report: &'c mut Report,
 }
@@ -72,7 +73,9 @@ pub(crate) fn compile<'m>(
     }
     let mut made = Gateways::default();
     let authz = authorization_policy::compile(mesh, workload, report);
-    let mut maker = Maker { mesh, workload, settings, user, authz, origins, report };
+    let tokens = request_authentication::compile(mesh, workload, settings.certificates.as_deref(), report);
+    made.clusters.extend(tokens.clusters);
+    let mut maker = Maker { mesh, workload, settings, user, authz, jwt_authn: tokens.jwt_authn, origins, report };
     for (address, servers) in by_address {
         let filter_chains = maker.filter_chains(&servers)?;
         if !filter_chains.is_empty() {
@@ -86,10 +89,9 @@ pub(crate) fn compile<'m>(
         }
     }
     let visible: Vec<&Service> = mesh.registry.visible(&workload.namespace).collect();
-    made.clusters = visible
-        .iter()
-        .flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report))
-        .collect();
+    let of_services =
+        visible.iter().flat_map(|service| clusters(mesh, workload, settings.certificates.as_deref(), service, report));
+    made.clusters.extend(of_services);
     Ok(made)
 }
 
@@ -181,7 +183,8 @@ impl<'m> Maker<'_, 'm> {
     /// One route table for servers that are told apart by nothing but the authority.
     fn http(&mut self, servers: &[Placed<'m>], secured: bool) -> serde_json::Result<NetworkFilter> {
         let port = servers.first().map_or(0, |placed| placed.server.port.number.get());
-        let mut configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
+        let (authz, jwt_authn) = (self.authz.clone(), self.jwt_authn.clone());
+        let mut configs = FilterConfigs { authz, jwt_authn, ..FilterConfigs::default() };
         let hosts = self.virtual_hosts(servers, secured, port, &mut configs);
         // Without any host every request gets 404, which takes a table that has none.
         configs.header_rules.unknown_authority = Some(header_rules::UnknownAuthorityConfig::default());

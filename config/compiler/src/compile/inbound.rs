@@ -2,7 +2,7 @@
 
 use super::filters::{FilterConfigs, connection_plugins};
 use super::wasm_plugin::{Mode, UserPlugins};
-use super::{Settings, authorization_policy, mutual_tls, sidecar};
+use super::{Settings, authorization_policy, mutual_tls, request_authentication, sidecar};
 use crate::mesh::peer_authentications::{PeerMode, PeerRule};
 use crate::mesh::service::upstream_protocol;
 use crate::mesh::{Mesh, Workload};
@@ -50,7 +50,9 @@ pub(crate) fn compile(
         Some(sidecar) => ingress_ports(sidecar, workload, settings, report),
         None => app_ports(mesh, workload, settings),
     };
-    let maker = Maker { mesh, workload, settings, user, authz: authorization_policy::compile(mesh, workload, report) };
+    let authz = authorization_policy::compile(mesh, workload, report);
+    let tokens = request_authentication::compile(mesh, workload, settings.certificates.as_deref(), report);
+    let maker = Maker { mesh, workload, settings, user, authz, jwt_authn: tokens.jwt_authn };
     let mut inbound = Inbound::default();
     let mut filter_chains = Vec::new();
     for port in &ports {
@@ -70,6 +72,7 @@ pub(crate) fn compile(
     if !filter_chains.is_empty() {
         inbound.listeners.push(listener("inbound".to_owned(), address, true, filter_chains));
     }
+    inbound.clusters.extend(tokens.clusters);
     Ok(inbound)
 }
 
@@ -199,6 +202,7 @@ struct Maker<'c, 'm> {
     settings: &'c Settings,
     user: &'c UserPlugins<'m>,
     authz: authz::Config,
+    jwt_authn: jwt_authn::Config,
 }
 
 impl Maker<'_, '_> {
@@ -258,7 +262,8 @@ impl Maker<'_, '_> {
         if !port.is_http() {
             return self.bytes(port);
         }
-        let configs = FilterConfigs { authz: self.authz.clone(), ..FilterConfigs::default() };
+        let (authz, jwt_authn) = (self.authz.clone(), self.jwt_authn.clone());
+        let configs = FilterConfigs { authz, jwt_authn, ..FilterConfigs::default() };
         Ok(NetworkFilter::HttpConnectionManager(Box::new(HttpConnectionManager {
             plugins: configs.plugins(self.user.of(Mode::Server, Some(port.number)))?,
             ..self.settings.manager(self.mesh, Destination::Cluster(port.cluster_name()))

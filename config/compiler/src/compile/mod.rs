@@ -1,8 +1,8 @@
 //! Resources, joined, and the workload that a proxy is for → its snapshot. One file for each kind of resource, and one
 //! for each way that traffic goes.
 
-mod authentication;
 pub(crate) mod authorization_policy;
+pub(crate) mod claims;
 mod destination_rule;
 mod filters;
 pub(crate) mod gateway;
@@ -10,6 +10,7 @@ mod inbound;
 mod mutual_tls;
 mod origin;
 mod outbound;
+pub(crate) mod request_authentication;
 mod server_tls;
 mod sidecar;
 mod virtual_service;
@@ -23,6 +24,7 @@ use crate::mesh::{Mesh, Workload};
 use crate::report::Report;
 use crate::snapshot::{AccessLog, Destination, HttpConnectionManager, NetworkFilter, Plugin, Snapshot, TcpProxy};
 use istio_api::Fault;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -168,11 +170,13 @@ impl Mesh<'_> {
         make: impl FnOnce(&UserPlugins<'_>, &mut Origins, &mut Report) -> serde_json::Result<Snapshot>,
     ) -> Result<Compiled, CompileError> {
         let (mut report, mut origins) = (Report::default(), Origins::default());
-        authentication::check(self, workload, &mut report);
         let user = wasm_plugin::compile(self, workload, &mut report);
         let made = make(&user, &mut origins, &mut report).map(|mut snapshot| {
             (snapshot.admin, snapshot.workers) = (settings.admin, settings.workers);
             snapshot.modules = filters::modules(plugins(&snapshot), &user.modules);
+            // A service that is asked for keys may be called by the workload as well.
+            let mut named = HashSet::new();
+            snapshot.clusters.retain(|cluster| named.insert(cluster.name.clone()));
             snapshot
         });
         finish(made, origins, report)

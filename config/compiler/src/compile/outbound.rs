@@ -118,6 +118,8 @@ fn configs(
     let gateways = mesh_gateways();
     let routes = RouteCompiler { mesh, client: workload, gateways: &gateways, configs: &mut configs, origins, report };
     configs.header_rules.virtual_hosts = VirtualHosts::compile(visible, routes);
+    // Gateways alone know claims: here a condition on them does not hold, and no client can set what stands for them.
+    configs.jwt_authn.claim_headers.clear();
     configs.header_rules.unknown_authority = Some(match allows_any(mesh, scope) {
         true => {
             UnknownAuthorityConfig { policy: UnknownAuthorityPolicy::Forward, cluster: Some(PASSTHROUGH.to_owned()) }

@@ -1,5 +1,6 @@
 //! Routes of VirtualServices → routes and policies of the filters.
 
+use super::claims;
 use super::destination_rule::{cluster_name, consistent_hash};
 use super::filters::FilterConfigs;
 use super::origin::{Origin, Origins};
@@ -72,7 +73,7 @@ impl RouteCompiler<'_, '_> {
 
     /// What of a route's matches is left to be decided for each request; `None` when none can hold at this proxy.
     fn dynamic_matches(
-        &self,
+        &mut self,
         route: &HttpRoute,
         entry: &HttpEntry<'_>,
         port: u16,
@@ -81,8 +82,26 @@ impl RouteCompiler<'_, '_> {
             let namespace = entry.owner.metadata.namespace();
             wanted.request.port.is_none_or(|wanted| wanted == port) && self.is_for(wanted, namespace)
         };
-        let left: Vec<_> = route.matches.iter().filter(holds).map(dynamic).collect();
+        let left: Vec<_> = route.matches.iter().filter(holds).collect();
+        let left: Vec<_> = left.into_iter().map(|wanted| dynamic(wanted, &mut self.configs.jwt_authn)).collect();
+        if self.configs.jwt_authn.providers.is_empty() && !self.configs.jwt_authn.claim_headers.is_empty() {
+            self.without_claims(route, entry);
+        }
         (route.matches.is_empty() || !left.is_empty()).then_some(left)
+    }
+
+    /// Says which conditions are on claims, where no request has any.
+    fn without_claims(&mut self, route: &HttpRoute, entry: &HttpEntry<'_>) {
+        for (index, wanted) in route.matches.iter().enumerate() {
+            let lists = [("headers", &wanted.request.headers), ("withoutHeaders", &wanted.request.without_headers)];
+            for (list, conditions) in lists {
+                for (name, _) in conditions.iter().filter(|(name, _)| claims::is_claim(name)) {
+                    let path = format!("{}.match[{index}].{list}", entry.path);
+                    let reason = "no RequestAuthentication is for this proxy: no request has claims";
+                    self.report.notice(Field { name: entry.owner, path: &path }, name, reason);
+                }
+            }
+        }
     }
 
     /// Gateways alone decide where they are given; else the client must be one of those meant.
@@ -288,9 +307,15 @@ fn default_retries() -> header_rules::RetriesConfig {
     header_rules::RetriesConfig { attempts: DEFAULT_RETRIES, ..Default::default() }
 }
 
-/// Without what has been decided.
-fn dynamic(written: &HttpMatchRequest) -> http_match::HttpMatchRequest {
-    http_match::HttpMatchRequest { port: None, ..written.request.clone() }
+/// Without what has been decided, and with claims as the headers that have them.
+fn dynamic(written: &HttpMatchRequest, jwt_authn: &mut jwt_authn::Config) -> http_match::HttpMatchRequest {
+    let request = &written.request;
+    http_match::HttpMatchRequest {
+        port: None,
+        headers: claims::as_headers(&request.headers, jwt_authn),
+        without_headers: claims::as_headers(&request.without_headers, jwt_authn),
+        ..request.clone()
+    }
 }
 
 /// Whether every request matches: any path, and nothing else is asked.

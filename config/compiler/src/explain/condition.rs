@@ -1,11 +1,12 @@
 //! Why a route's match does not hold: its conditions one by one, each by the matcher that the filters have.
 
+use crate::compile::claims;
 use http_match::{HttpMatchRequest, MatchTableBuilder, Request, StringMatch};
 use plugin_config::At;
 
 /// The conditions of a match that do not hold, in words.
-pub(super) fn unmet(written: &HttpMatchRequest, request: &Request<'_>) -> Vec<String> {
-    let conditions = conditions(written);
+pub(super) fn unmet(written: &HttpMatchRequest, request: &Request<'_>, jwt_authn: &jwt_authn::Config) -> Vec<String> {
+    let conditions = conditions(written, jwt_authn);
     conditions.into_iter().filter(|(_, condition)| !holds(condition, request)).map(|(words, _)| words).collect()
 }
 
@@ -17,7 +18,7 @@ fn holds(condition: &HttpMatchRequest, request: &Request<'_>) -> bool {
 }
 
 /// Each condition by itself, with what it is called.
-fn conditions(written: &HttpMatchRequest) -> Vec<(String, HttpMatchRequest)> {
+fn conditions(written: &HttpMatchRequest, jwt_authn: &jwt_authn::Config) -> Vec<(String, HttpMatchRequest)> {
     let mut conditions = Vec::new();
     let none = HttpMatchRequest::default;
     let mut single = |name: &str, wanted: &Option<StringMatch>, made: HttpMatchRequest| {
@@ -30,15 +31,19 @@ fn conditions(written: &HttpMatchRequest) -> Vec<(String, HttpMatchRequest)> {
     single("scheme", &written.scheme, HttpMatchRequest { scheme: written.scheme.clone(), ..none() });
     single("method", &written.method, HttpMatchRequest { method: written.method.clone(), ..none() });
     single("authority", &written.authority, HttpMatchRequest { authority: written.authority.clone(), ..none() });
+    let called = |name: &str| match claims::written(name, jwt_authn) {
+        Some(claim) => claim,
+        None => format!("header {name}"),
+    };
     for (name, wanted) in &written.headers.0 {
         let mut one = none();
         one.headers.0.push((name.clone(), wanted.clone()));
-        conditions.push((format!("header {name} {}", words(wanted)), one));
+        conditions.push((format!("{} {}", called(name), words(wanted)), one));
     }
     for (name, wanted) in &written.without_headers.0 {
         let mut one = none();
         one.without_headers.0.push((name.clone(), wanted.clone()));
-        conditions.push((format!("no header {name} {}", words(wanted)), one));
+        conditions.push((format!("no {} {}", called(name), words(wanted)), one));
     }
     for (name, wanted) in &written.query_params.0 {
         let mut one = none();

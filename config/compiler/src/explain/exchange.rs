@@ -69,26 +69,32 @@ impl Outcome {
     /// The request as whoever is behind gets it.
     pub(super) fn forwarded(&self, request: &DescribedRequest) -> DescribedRequest {
         let Some(headers) = &self.request else { return request.clone() };
-        let kept = |name: &str| !name.starts_with(':') && !CONTROL.iter().any(|start| name.starts_with(start));
-        let others = headers.iter().map(|(name, value)| {
-            (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned())
-        });
-        DescribedRequest {
-            authority: text(headers, ":authority"),
-            target: text(headers, ":path"),
-            headers: others.filter(|(name, _)| kept(name)).collect(),
-            ..request.clone()
-        }
+        let mut forwarded = described(headers, request);
+        forwarded.headers.retain(|(name, _)| !CONTROL.iter().any(|start| name.starts_with(start)));
+        forwarded
+    }
+}
+
+/// The request as plugins have left its headers.
+pub(super) fn described(headers: &HeaderList, request: &DescribedRequest) -> DescribedRequest {
+    let all = headers
+        .iter()
+        .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned()));
+    DescribedRequest {
+        authority: text(headers, ":authority"),
+        target: text(headers, ":path"),
+        headers: all.filter(|(name, _)| !name.starts_with(':')).collect(),
+        ..request.clone()
     }
 }
 
 /// For people to read, and for policies: bytes that are no text are none in what was described.
-fn text(headers: &HeaderList, name: &str) -> String {
+pub(super) fn text(headers: &HeaderList, name: &str) -> String {
     headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
 }
 
 /// Whoever is behind.
-struct Silent;
+pub(super) struct Silent;
 
 impl Upstreams for Silent {
     fn http(&mut self, _: &Sent) -> Option<Message> {
@@ -98,7 +104,7 @@ impl Upstreams for Silent {
     }
 
     fn grpc(&mut self, _: &RecordedCall) -> Result<Vec<u8>, u32> {
-        // No filter that is carried here calls anybody.
+        // No filter that is carried here makes such calls.
         Err(12)
     }
 }

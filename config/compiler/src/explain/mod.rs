@@ -9,6 +9,7 @@ mod policies;
 mod proxy;
 mod routes;
 mod server;
+mod tokens;
 
 use crate::compile::{CompileError, Origins};
 use crate::finding::{Finding, Message};
@@ -42,8 +43,10 @@ pub struct DescribedRequest {
     pub application_protocols: Vec<String>,
     /// The identity in the peer's certificate: `spiffe://cluster.local/ns/shop/sa/cart`; `None` without mutual TLS.
     pub principal: Option<String>,
-    /// Claims of a token that has been verified.
+    /// Claims of a token that is good, wherever tokens are verified; without, those that the request has are.
     pub claims: Option<serde_json::Value>,
+    /// When it is made, since the Unix epoch: tokens are good for a time.
+    pub time: std::time::Duration,
 }
 
 /// What becomes of a request, step by step.

@@ -14,7 +14,15 @@ pub(super) fn configs(manager: &HttpConnectionManager) -> Result<(FilterConfigs,
     let mut others = Vec::new();
     for plugin in &manager.plugins {
         match plugin.module.as_str() {
-            "authz" => configs.authz = read(plugin)?,
+            "authz" => {
+                // One before tokens are looked at, one behind: their policies are explained together.
+                let read: authz::Config = read(plugin)?;
+                let before = std::mem::take(&mut configs.authz);
+                let providers = if read.providers.is_empty() { before.providers } else { read.providers.clone() };
+                configs.authz =
+                    authz::Config { policies: [before.policies, read.policies].concat(), providers, ..read };
+            }
+            "jwt-authn" => configs.jwt_authn = read(plugin)?,
             "header-rules" => configs.header_rules = read(plugin)?,
             "fault-injection" => configs.fault_injection = read(plugin)?,
             "cors" => configs.cors = read(plugin)?,

@@ -13,7 +13,7 @@ const PEER_ADDRESS: &str = "source.direct_address";
 /// The property that tells peers' certificates apart: here it is the identity, which stands for the certificate.
 const PEER: &str = "connection.sha256_peer_certificate_digest";
 /// The property by which it learns the claims of a token that was verified.
-const CLAIMS: &str = "outrigger.jwt";
+pub(super) const CLAIMS: &str = "outrigger.jwt";
 
 /// What becomes of a request that policies refuse.
 pub(super) const FORBIDDEN: &str = "403, RBAC: access denied";
@@ -49,7 +49,12 @@ impl Walk<'_, '_> {
     ) -> Result<bool, CompileError> {
         let mut facts = facts(request, port);
         let resources = authorization_policy::selected(self.mesh, workload);
-        for (policy, resource) in config.policies.iter().zip(&resources) {
+        for resource in &resources {
+            let is_it = |policy: &&authz::config::Policy| {
+                policy.name == resource.metadata.name.as_str()
+                    && policy.namespace.as_deref() == Some(resource.metadata.namespace())
+            };
+            let Some(policy) = config.policies.iter().find(is_it) else { continue };
             let alone = authz::Config { policies: vec![policy.clone()], ..config.clone() };
             let (verdict, path) = verdict(&compile(&alone)?, resource, &mut facts, request);
             let place = resource.source.place(&path).to_string();

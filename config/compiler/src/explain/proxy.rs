@@ -191,18 +191,25 @@ impl Walk<'_, '_> {
         for name in others {
             self.push(at, format!("plugin {name}"), "a user's own: what it does is not known");
         }
+        let asked = match self.mesh.is_gateway(workload) {
+            true => self.tokens(at, &configs.jwt_authn, request)?,
+            // Of what a workload asks for, tokens are looked at by whoever is asked.
+            false => Some(DescribedRequest { claims: None, ..request.clone() }),
+        };
+        let Some(asked) = asked else { return Ok(()) };
         if !configs.authz.policies.is_empty()
-            && !self.policies(at, workload, &configs.authz, port, request, FORBIDDEN)?
+            && !self.policies(at, workload, &configs.authz, port, &asked, FORBIDDEN)?
         {
             return Ok(());
         }
         let clusters = &compiled.snapshot.clusters;
-        let outcome = exchange::run(&configs, None, clusters, port, request)?;
-        for target in self.routes(at, &configs, &compiled.origins, port, request, &outcome)? {
+        let outcome = exchange::run(&configs, None, clusters, port, &asked)?;
+        for target in self.routes(at, &configs, &compiled.origins, port, &asked, &outcome)? {
             // Each destination may change headers in its own way.
-            let outcome = exchange::run(&configs, target.chosen.as_ref(), clusters, port, request)?;
-            // TLS has ended here.
-            let plain = DescribedRequest { scheme: "http".to_owned(), ..outcome.forwarded(request) };
+            let outcome = exchange::run(&configs, target.chosen.as_ref(), clusters, port, &asked)?;
+            // TLS has ended here. What is said of tokens is so at the next proxy as well.
+            let (scheme, claims) = ("http".to_owned(), request.claims.clone());
+            let plain = DescribedRequest { scheme, claims, ..outcome.forwarded(&asked) };
             let forwarded = self.secured(workload, compiled, &target.cluster, plain);
             self.server(workload, &target.cluster, &forwarded)?;
         }

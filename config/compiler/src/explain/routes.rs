@@ -37,7 +37,7 @@ impl Walk<'_, '_> {
         let hosts = &configs.header_rules.virtual_hosts;
         let Some(host) = hosts.iter().find(|host| host.name.as_deref() == name) else { return Ok(Vec::new()) };
         self.push(at, "virtual host", host.name.clone().unwrap_or_default());
-        match self.route(at, host, chosen, &asked, origins) {
+        match self.route(at, configs, host, chosen, &asked, origins) {
             Some(route) => Ok(self.actions(at, configs, route, request, outcome)),
             None => {
                 self.push(at, "answer", "404: no route of the virtual host matches, and no other is tried");
@@ -50,6 +50,7 @@ impl Walk<'_, '_> {
     fn route<'h>(
         &mut self,
         at: &str,
+        configs: &FilterConfigs,
         host: &'h VirtualHostConfig,
         chosen: Option<Option<&str>>,
         request: &Request<'_>,
@@ -63,8 +64,8 @@ impl Walk<'_, '_> {
                 self.push_placed(at, subject, "matches", place);
                 return Some(route);
             }
-            let unmet: Vec<String> =
-                route.matches.iter().map(|wanted| condition::unmet(wanted, request).join(" and ")).collect();
+            let unmet = |wanted| condition::unmet(wanted, request, &configs.jwt_authn).join(" and ");
+            let unmet: Vec<String> = route.matches.iter().map(unmet).collect();
             self.push_placed(at, subject, format!("does not match: not {}", unmet.join("; nor ")), place);
         }
         None

@@ -81,7 +81,8 @@ impl Walk<'_, '_> {
         for name in others {
             self.push(&at, format!("plugin {name}"), "a user's own: what it does is not known");
         }
-        if self.policies(&at, workload, &configs.authz, port, request, FORBIDDEN)?
+        let Some(asked) = self.tokens(&at, &configs.jwt_authn, request)? else { return Ok(()) };
+        if self.policies(&at, workload, &configs.authz, port, &asked, FORBIDDEN)?
             && let Destination::Cluster(cluster) = &manager.destination
         {
             self.push(&at, "destination", format!("the application, {cluster}"));
