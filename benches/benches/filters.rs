@@ -154,13 +154,13 @@ fn envoy() -> Outcome {
     let (port, module_cache) = (upstream.port, module_cache());
     let surroundings =
         Surroundings { upstream: port, directory: &directory, certificates: &certificates, module_cache, before: None };
-    let trivial = Plugin { module: sdk::build("sdk-baseline")?, configuration: serde_json::json!({}) };
+    let trivial = Plugin { module: sdk::build("sdk-baseline")?, ours: None, configuration: serde_json::json!({}) };
     let six = six_filters().into_iter().map(|(name, configuration)| {
         let module = optimised::path(name)?;
-        Ok::<_, String>(Plugin { module, configuration })
+        Ok::<_, String>(Plugin { module, ours: None, configuration })
     });
     let six: Vec<Plugin> = six.collect::<Result<_, _>>()?;
-    let traffic = Plugin { module: optimised::path("traffic")?, configuration: combined() };
+    let traffic = Plugin { module: optimised::path("traffic")?, ours: None, configuration: combined() };
     let contestants = [
         ("no filter", vec![]),
         ("five trivial SDK filters", vec![trivial; 5]),

@@ -151,13 +151,7 @@ pub fn six_filters() -> Vec<(&'static str, Value)> {
 
 /// The configuration of the combined module that does the same.
 pub fn combined() -> Value {
-    let field = |module: &str| match module {
-        "header-rules" => "headerRules",
-        "fault-injection" => "faultInjection",
-        "weighted-shifting" => "weightedShifting",
-        "authz" => "authz",
-        "cors" => "cors",
-        _ => "mirroring",
-    };
-    Value::Object(six_filters().into_iter().map(|(module, value)| (field(module).to_owned(), value)).collect())
+    let field = |name: &str| modules::LINKED.iter().find(|(module, _)| *module == name).map(|(_, field)| *field);
+    let fields = six_filters().into_iter().filter_map(|(name, value)| Some((field(name)?.to_owned(), value)));
+    Value::Object(fields.collect())
 }

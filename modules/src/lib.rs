@@ -10,6 +10,20 @@ pub struct Module {
     pub bytes: &'static [u8],
 }
 
+/// The module that links other filters.
+pub const LINKING: &str = "traffic";
+
+/// The filters that it links, in the order in which it runs them, each with the field of its configuration that has
+/// theirs.
+pub const LINKED: [(&str, &str); 6] = [
+    ("authz", "authz"),
+    ("header-rules", "headerRules"),
+    ("fault-injection", "faultInjection"),
+    ("cors", "cors"),
+    ("weighted-shifting", "weightedShifting"),
+    ("mirroring", "mirroring"),
+];
+
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
 /// The module of a filter.

@@ -43,7 +43,7 @@ impl Bench {
         let bench = Self { options, upstream, modules, report: Report::default(), directory, certificates };
         // Compiles what is not in the cache: no figure is to be that of a compiler.
         let modules = &bench.modules;
-        for filters in [modules.six(0.0), modules.traffic(), modules.trivial(5), modules.hostcall("hit")] {
+        for filters in [modules.six(0.0), modules.six_as_theirs(), modules.traffic(), modules.trivial(5), modules.hostcall("hit")] {
             Setup { kind: Kind::Outrigger, filters, listener: Listener::HTTP1 }.start(&bench.surroundings())?;
         }
         Ok(bench)
@@ -81,7 +81,7 @@ impl Modules {
 
     /// So many trivial filters as the SDK makes them.
     pub(crate) fn trivial(&self, count: usize) -> Filters {
-        let trivial = Plugin { module: self.baseline.clone(), configuration: json!({}) };
+        let trivial = Plugin { module: self.baseline.clone(), ours: None, configuration: json!({}) };
         Filters::Wasm(vec![trivial; count])
     }
 
@@ -93,18 +93,26 @@ impl Modules {
                 let routes = configuration["routes"].as_object_mut().into_iter().flatten();
                 routes.for_each(|(_, route)| route["mirrors"][0]["percentage"] = json!({"value": mirrored}));
             }
-            Plugin { module: module.clone(), configuration }
+            Plugin { module: module.clone(), ours: Some(name), configuration }
         });
+        Filters::Wasm(plugins.collect())
+    }
+
+    /// Our six, as our proxy runs what it knows nothing of.
+    pub(crate) fn six_as_theirs(&self) -> Filters {
+        let configured = six_filters().into_iter().zip(&self.six);
+        let plugins = configured
+            .map(|((_, configuration), (module, _))| Plugin { module: module.clone(), ours: None, configuration });
         Filters::Wasm(plugins.collect())
     }
 
     /// The same as one module.
     pub(crate) fn traffic(&self) -> Filters {
-        Filters::Wasm(vec![Plugin { module: self.traffic.clone(), configuration: combined() }])
+        Filters::Wasm(vec![Plugin { module: self.traffic.clone(), ours: None, configuration: combined() }])
     }
 
     /// A filter that makes one hostcall over and over.
     pub(crate) fn hostcall(&self, which: &str) -> Filters {
-        Filters::Wasm(vec![Plugin { module: self.hostcalls.clone(), configuration: json!(which) }])
+        Filters::Wasm(vec![Plugin { module: self.hostcalls.clone(), ours: None, configuration: json!(which) }])
     }
 }

@@ -9,6 +9,7 @@ use outrigger_benches::rounds::Contestant;
 pub(crate) const NO_FILTER: &str = "no filter";
 pub(crate) const TRIVIAL: &str = "five trivial SDK filters";
 pub(crate) const SIX: &str = "our six";
+pub(crate) const SIX_AS_THEIRS: &str = "our six, a VM each";
 pub(crate) const COMBINED: &str = "our six as one";
 pub(crate) const SIX_MIRRORING: &str = "our six, 10 % mirrored";
 pub(crate) const NATIVE: &str = "its own filters";
@@ -35,6 +36,7 @@ pub(crate) fn all(modules: &Modules, listener: Listener) -> Vec<Contestant> {
         add(kind, COMBINED, modules.traffic());
         add(kind, SIX_MIRRORING, modules.six(10.0));
     }
+    add(Outrigger, SIX_AS_THEIRS, modules.six_as_theirs());
     add(Envoy, NATIVE, Filters::Native { mirrored: 0.0 });
     add(Envoy, NATIVE_MIRRORING, Filters::Native { mirrored: 10.0 });
     add(Haproxy, NO_FILTER, Filters::None);

@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use crate::bench::Bench;
-use crate::contestants::{self, COMBINED, HTTP2, NO_FILTER, SIX, TRIVIAL};
+use crate::contestants::{self, COMBINED, HTTP2, NO_FILTER, SIX, SIX_AS_THEIRS, TRIVIAL};
 use outrigger_benches::count;
 use outrigger_benches::figures::Figure;
 use outrigger_benches::load::Load;
@@ -41,6 +41,7 @@ pub(crate) fn instructions(bench: &mut Bench) -> Outcome {
     let plain = count(bench, ours, NO_FILTER, Filters::None, http1)?;
     let five = count(bench, ours, TRIVIAL, bench.modules.trivial(5), http1)?;
     count(bench, ours, SIX, bench.modules.six(0.0), http1)?;
+    count(bench, ours, SIX_AS_THEIRS, bench.modules.six_as_theirs(), http1)?;
     count(bench, ours, COMBINED, bench.modules.traffic(), http1)?;
     count(bench, ours, "no filter, HTTP/2", Filters::None, HTTP2)?;
     count(bench, Kind::Haproxy, NO_FILTER, Filters::None, http1)?;

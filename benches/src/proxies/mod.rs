@@ -54,7 +54,7 @@ impl fmt::Display for Kind {
 pub enum Filters {
     /// Nothing.
     None,
-    /// Plugins, each with a VM of its own.
+    /// Plugins, each with a VM of its own where they come from files.
     Wasm(Vec<Plugin>),
     /// What the proxy has itself for what our filters do.
     Native {
@@ -68,6 +68,8 @@ pub enum Filters {
 pub struct Plugin {
     /// The file.
     pub module: PathBuf,
+    /// Which filter of ours it is: our proxy runs that as it comes with it, not from the file.
+    pub ours: Option<&'static str>,
     /// The plugin configuration.
     pub configuration: Value,
 }

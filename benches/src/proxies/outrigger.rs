@@ -39,14 +39,17 @@ fn snapshot(setup: &Setup, port: u16, surroundings: &Surroundings<'_>) -> Value 
         Filters::None | Filters::Native { .. } => &[],
     };
     let name = |module: &Path| module.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let modules = plugins.iter().map(|plugin| (name(&plugin.module), json!({"file": plugin.module})));
+    let modules = plugins.iter().map(|plugin| {
+        let module = plugin.ours.map_or_else(|| json!({"file": plugin.module}), |name| json!({"embedded": name}));
+        (name(&plugin.module), module)
+    });
     let mut chain = json!({"networkFilter": {"httpConnectionManager": {
         "destination": {"clusterHeader": {"name": "x-outrigger-cluster", "default": "upstream"}},
         "plugins": plugins.iter().enumerate().map(|(i, plugin)| json!({
             "name": format!("plugin{i}"),
             "module": name(&plugin.module),
-            // A VM each, as separate plugins have.
-            "vmId": format!("vm{i}"),
+            // Those from files have a VM each, as separate plugins have.
+            "vmId": plugin.ours.map_or_else(|| format!("vm{i}"), |_| String::new()),
             "configuration": plugin.configuration,
         })).collect::<Vec<_>>(),
     }}});

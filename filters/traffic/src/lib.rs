@@ -63,5 +63,5 @@ fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Vec<Box<dyn Filte
 #[cfg(all(feature = "module", target_family = "wasm"))]
 proxy_wasm_shim::register! {
     configure: configure,
-    callbacks: [request_headers, request_body, request_trailers, response_headers, tick, call],
+    callbacks: [new_connection, request_headers, request_body, request_trailers, response_headers, tick, call],
 }

@@ -2,6 +2,7 @@
 //! never changed after.
 
 mod check;
+mod linked;
 mod plugins;
 
 pub(crate) use plugins::{ModuleCache, PluginPlan};
@@ -75,7 +76,7 @@ impl Generation {
     pub(crate) fn new(snapshot: Snapshot, workshop: &Workshop<'_>) -> Result<Self, Faults> {
         let mut faults = check::snapshot(&snapshot);
         let clusters = clusters(&snapshot, workshop, &mut faults);
-        let modules = workshop.modules.load_all(&snapshot.modules, &mut faults);
+        let modules = workshop.modules.load_all(&snapshot, &mut faults);
         let mut listeners = Vec::with_capacity(snapshot.listeners.len());
         for config in &snapshot.listeners {
             listeners.extend(listener(config, &modules, &mut faults).map(Arc::new));
@@ -116,7 +117,7 @@ fn shortest_timeout(snapshot: &Snapshot) -> Option<Duration> {
     of_chains.chain(of_clusters).filter_map(snapshot::Duration::limit).min()
 }
 
-fn listener(config: &snapshot::Listener, modules: &Modules, faults: &mut Faults) -> Option<ListenerPlan> {
+fn listener(config: &snapshot::Listener, modules: &Modules<'_>, faults: &mut Faults) -> Option<ListenerPlan> {
     let place = format!("listener {}", config.name);
     let chains = ListenerChains::new(config).map_err(|found| found.into_iter().for_each(|fault| faults.push(fault)));
     let filter_chains = config.filter_chains.iter().enumerate();
@@ -128,22 +129,22 @@ fn listener(config: &snapshot::Listener, modules: &Modules, faults: &mut Faults)
     Some(ListenerPlan { name, address, direction, use_original_dst, chains, filter_chains })
 }
 
-fn chain_plan(chain: &snapshot::FilterChain, modules: &Modules, place: &str, faults: &mut Faults) -> ChainPlan {
-    let (filter, plugins, headers) = match &chain.network_filter {
+fn chain_plan(chain: &snapshot::FilterChain, modules: &Modules<'_>, place: &str, faults: &mut Faults) -> ChainPlan {
+    let filter = match &chain.network_filter {
         NetworkFilter::HttpConnectionManager(manager) => {
             let own = HttpConnectionManager { plugins: Vec::new(), ..HttpConnectionManager::clone(manager) };
-            (FilterPlan::Http(Arc::new(own)), &manager.plugins, Some(&manager.limits))
+            FilterPlan::Http(Arc::new(own))
         }
         NetworkFilter::TcpProxy(proxy) => {
             let own = TcpProxy { plugins: Vec::new(), ..proxy.clone() };
-            (FilterPlan::Tcp(Arc::new(own)), &proxy.plugins, None)
+            FilterPlan::Tcp(Arc::new(own))
         }
     };
     ChainPlan {
         filter_chain_match: chain.filter_chain_match.clone(),
         terminates_tls: chain.transport_socket.is_some(),
         filter,
-        plugins: plugins::plans(plugins, headers, modules, place, faults),
+        plugins: plugins::plans(&chain.network_filter, modules, place, faults),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Plugins made ready to start: modules compiled, settings complete.
 
+use super::linked::{Linked, Run, runs};
 use crate::Faults;
 use crate::wasm::{self, Limits, PluginSettings, WasmEngine, WasmModule};
-use compiler::snapshot::{self, HttpLimits, Module};
+use compiler::snapshot::{self, HttpLimits, Module, NetworkFilter, Snapshot};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -23,8 +24,13 @@ impl PartialEq for PluginPlan {
     }
 }
 
-/// The modules of a snapshot by name.
-pub(super) type Modules = BTreeMap<String, Arc<WasmModule>>;
+/// The modules that a snapshot runs.
+pub(super) struct Modules<'s> {
+    sources: &'s BTreeMap<String, Module>,
+    by_name: BTreeMap<&'s str, Arc<WasmModule>>,
+    /// The one that links our own filters.
+    linking: Option<Arc<WasmModule>>,
+}
 
 /// Compiled modules by the digest of their bytes: each is compiled once as long as anything uses it.
 pub(crate) struct ModuleCache {
@@ -37,14 +43,30 @@ impl ModuleCache {
         Self { engine, modules: Mutex::default() }
     }
 
-    /// The modules of a snapshot by name; those that cannot be had are faults.
-    pub(super) fn load_all(&self, modules: &BTreeMap<String, Module>, faults: &mut Faults) -> Modules {
-        let mut loaded = Modules::new();
-        for (name, module) in modules {
-            match bytes(module).and_then(|bytes| self.load(&bytes)) {
-                Ok(module) => drop(loaded.insert(name.clone(), module)),
-                Err(reason) => faults.push(format!("module {name}: {reason}")),
+    /// The modules that a snapshot runs; those that cannot be had are faults.
+    pub(super) fn load_all<'s>(&self, snapshot: &'s Snapshot, faults: &mut Faults) -> Modules<'s> {
+        let sources = &snapshot.modules;
+        let chains = snapshot.listeners.iter().flat_map(|listener| &listener.filter_chains);
+        let runs = chains.flat_map(|chain| runs(plugins_of(&chain.network_filter), sources));
+        let (mut alone, mut linking) = (HashSet::new(), false);
+        runs.for_each(|run| match run {
+            Run::Alone(plugin) => drop(alone.insert(plugin.module.as_str())),
+            Run::Linked(_) => linking = true,
+        });
+        let mut loaded = Modules { sources, by_name: BTreeMap::new(), linking: None };
+        let mut load = |name: &str, module: &Module, faults: &mut Faults| {
+            let loaded = bytes(module).and_then(|bytes| self.load(&bytes));
+            loaded.map_err(|reason| faults.push(format!("module {name}: {reason}"))).ok()
+        };
+        for (name, module) in sources {
+            // Of ours, what none runs is not compiled; a file may be anything.
+            let spared = matches!(module, Module::Embedded(name) if modules::find(name).is_some());
+            if !spared || alone.contains(name.as_str()) {
+                loaded.by_name.extend(load(name, module, faults).map(|module| (name.as_str(), module)));
             }
+        }
+        if linking {
+            loaded.linking = load(modules::LINKING, &Module::Embedded(modules::LINKING.to_owned()), faults);
         }
         loaded
     }
@@ -75,28 +97,53 @@ fn bytes(module: &Module) -> Result<Cow<'static, [u8]>, String> {
     }
 }
 
+/// The plugins of a filter chain, in request order.
+fn plugins_of(filter: &NetworkFilter) -> &[snapshot::Plugin] {
+    match filter {
+        NetworkFilter::HttpConnectionManager(manager) => &manager.plugins,
+        NetworkFilter::TcpProxy(proxy) => &proxy.plugins,
+    }
+}
+
 /// The plans of a chain's plugins; what is wrong with them is added to the faults.
-///
-/// `headers`: what clients of the chain may send, where it is HTTP; a plugin may write twice as much.
-pub(super) fn plans(
-    plugins: &[snapshot::Plugin],
-    headers: Option<&HttpLimits>,
-    modules: &Modules,
-    place: &str,
-    faults: &mut Faults,
-) -> Vec<PluginPlan> {
-    let mut plans = Vec::with_capacity(plugins.len());
-    for plugin in plugins {
-        match modules.get(&plugin.module) {
-            Some(module) => {
-                plans.push(PluginPlan { settings: Arc::new(settings(plugin, headers)), module: module.clone() })
+pub(super) fn plans(filter: &NetworkFilter, modules: &Modules<'_>, place: &str, faults: &mut Faults) -> Vec<PluginPlan> {
+    // What clients of the chain may send, where it is HTTP.
+    let headers = match filter {
+        NetworkFilter::HttpConnectionManager(manager) => Some(&manager.limits),
+        NetworkFilter::TcpProxy(_) => None,
+    };
+    let mut plans = Vec::new();
+    for run in runs(plugins_of(filter), modules.sources) {
+        let (module, settings) = match &run {
+            Run::Alone(plugin) => (modules.by_name.get(plugin.module.as_str()), settings(plugin, headers)),
+            Run::Linked(filters) => (modules.linking.as_ref(), linked_settings(filters, headers)),
+        };
+        match (module, run) {
+            (Some(module), _) => plans.push(PluginPlan { settings: Arc::new(settings), module: module.clone() }),
+            (None, Run::Alone(plugin)) => {
+                faults.push(format!("{place} plugin {} module: no usable module {:?}", plugin.name, plugin.module));
             }
-            None => faults.push(format!("{place} plugin {} module: no usable module {:?}", plugin.name, plugin.module)),
+            // That the module cannot be had has been said.
+            (None, Run::Linked(_)) => {}
         }
     }
     plans
 }
 
+/// Filters of ours as one plugin: named after all of them, with what each may use.
+fn linked_settings(filters: &[Linked<'_>], headers: Option<&HttpLimits>) -> PluginSettings {
+    let names: Vec<&str> = filters.iter().map(|filter| filter.plugin.name.as_str()).collect();
+    let fields = filters.iter().map(|filter| (filter.field.to_owned(), filter.plugin.configuration.clone()));
+    // They all run in the manner of the first.
+    let first = filters.first().map(|filter| filter.plugin.clone()).unwrap_or_default();
+    let plugin =
+        snapshot::Plugin { name: names.join("+"), configuration: serde_json::Value::Object(fields.collect()), ..first };
+    let mut settings = settings(&plugin, headers);
+    settings.limits = settings.limits.of_linked(filters.len());
+    settings
+}
+
+/// `headers`: what clients may send, where they speak HTTP; a plugin may write twice as much.
 fn settings(plugin: &snapshot::Plugin, headers: Option<&HttpLimits>) -> PluginSettings {
     PluginSettings {
         name: plugin.name.clone(),

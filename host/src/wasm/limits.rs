@@ -63,6 +63,23 @@ pub struct Limits {
     pub pause: Duration,
 }
 
+impl Limits {
+    /// Of so many filters that run as one: what each might use, together. What one stream, body or message has stays.
+    #[must_use]
+    pub fn of_linked(mut self, filters: usize) -> Self {
+        let times = u32::try_from(filters).unwrap_or(u32::MAX);
+        for size in [&mut self.memory, &mut self.memory_in_all, &mut self.calls_of_stream, &mut self.calls] {
+            *size = size.saturating_mul(filters);
+        }
+        for time in [&mut self.callback_warning, &mut self.callback, &mut self.start] {
+            *time = time.saturating_mul(times);
+        }
+        self.metrics = self.metrics.saturating_mul(filters);
+        self.log_lines = self.log_lines.saturating_mul(times);
+        self
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

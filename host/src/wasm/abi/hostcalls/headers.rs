@@ -235,7 +235,7 @@ fn replace(mut env: Env<'_>, map: u32, name: u32, name_size: u32, value: u32, va
         match list.position(name) {
             Some(index) if name.starts_with(b":") => list.replace_at(index, value),
             Some(_) => {
-                list.retain(|other, _| !other.eq_ignore_ascii_case(name));
+                list.remove(name);
                 list.append(name, value);
             }
             None => list.append(name, value),
@@ -249,7 +249,7 @@ fn remove(mut env: Env<'_>, map: u32, name: u32, name_size: u32) -> Answer {
             return Ok(Status::BadArgument);
         };
         let name = canonical(slice(memory, name, name_size)?);
-        Ok(edit(state, map, 0, Size::of, |list| list.retain(|other, _| !other.eq_ignore_ascii_case(name))))
+        Ok(edit(state, map, 0, Size::of, |list| list.remove(name)))
     })
 }
 
