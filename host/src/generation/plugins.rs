@@ -54,7 +54,7 @@ impl ModuleCache {
             Run::Linked(_) => linking = true,
         });
         let mut loaded = Modules { sources, by_name: BTreeMap::new(), linking: None };
-        let mut load = |name: &str, module: &Module, faults: &mut Faults| {
+        let load = |name: &str, module: &Module, faults: &mut Faults| {
             let loaded = bytes(module).and_then(|bytes| self.load(&bytes));
             loaded.map_err(|reason| faults.push(format!("module {name}: {reason}"))).ok()
         };
