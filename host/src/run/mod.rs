@@ -1,6 +1,7 @@
 //! `outrigger run`: the proxy from its start to its end, as signals and files say.
 
 mod identity;
+mod private_folder;
 mod source;
 mod watch;
 
