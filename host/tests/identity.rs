@@ -185,6 +185,22 @@ fn a_mesh_on_one_machine_has_a_ca_of_its_own() {
     assert!(!made.exists(), "keys are left behind in {}", made.display());
 }
 
+#[test]
+fn keys_of_a_process_that_was_killed_go_with_the_next() {
+    let folder = folder("identity-killed", &own_address(12));
+    let place = |running: &Running| {
+        let file = PathBuf::from(running.certificate()["path"].as_str().unwrap());
+        file.ancestors().nth(3).unwrap().to_owned()
+    };
+    let killed = Running::start(&folder, &["--all"]);
+    let left = place(&killed);
+    // It is killed here.
+    drop(killed);
+    assert!(left.exists());
+    let next = Running::start(&folder, &["--all"]);
+    assert!(!left.exists() && place(&next).exists());
+}
+
 /// An identity of the same process that is not the workload's.
 const RATINGS: &str = "spiffe://cluster.local/ns/shop/sa/ratings";
 

@@ -23,6 +23,8 @@ pub struct Shown {
 /// A client of one address.
 pub struct Caller {
     address: SocketAddr,
+    name: String,
+    authority: String,
     offered: Vec<Vec<u8>>,
 }
 
@@ -46,13 +48,20 @@ impl Shown {
 impl Caller {
     /// One that offers what sidecars offer.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, offered: vec![b"istio".to_vec(), b"http/1.1".to_vec()] }
+        let (name, authority) =
+            ("outbound_.9080_._.reviews.shop.svc.cluster.local".to_owned(), "reviews:9080".to_owned());
+        Self { address, name, authority, offered: vec![b"istio".to_vec(), b"http/1.1".to_vec()] }
     }
 
     /// One that offers other application protocols.
     pub fn offering(self, protocols: &[&str]) -> Self {
         let offered = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Self { offered, ..self }
+    }
+
+    /// One that asks for a server by its name, in the handshake and in requests.
+    pub fn asking(self, name: &str) -> Self {
+        Self { name: name.to_owned(), authority: name.to_owned(), ..self }
     }
 
     fn stream(&self) -> Result<TcpStream, String> {
@@ -119,7 +128,7 @@ impl Caller {
             }
         };
         config.alpn_protocols.clone_from(&self.offered);
-        let name = ServerName::try_from("outbound_.9080_._.reviews.shop.svc.cluster.local");
+        let name = ServerName::try_from(self.name.clone());
         let name = name.map_err(|error| text(&error))?;
         ClientConnection::new(Arc::new(config), name).map_err(|error| text(&error))
     }
@@ -130,7 +139,7 @@ impl Caller {
     /// When the connection is refused, or ends early.
     pub fn get(&self, shown: Option<&Shown>) -> Result<String, String> {
         let mut secured = self.secured(shown)?;
-        secured.say(b"GET / HTTP/1.1\r\nhost: reviews:9080\r\nconnection: close\r\n\r\n")?;
+        secured.say(format!("GET / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.authority).as_bytes())?;
         secured.rest()
     }
 }

@@ -2,7 +2,7 @@
 //! of the WorkloadEntry `client` or for the gateway `gateway`: what is refused, too. Where `snapshot.yaml` is missing it is written, to be
 //! looked at: the test fails all the same.
 
-use compiler::{Compiled, Mesh, Settings};
+use compiler::{Compiled, Credentials, Mesh, Settings};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -62,9 +62,9 @@ fn snapshot(file: &Path) -> Result<String, String> {
 }
 
 /// Where the workload's certificate is, as a comment at the top says.
-fn certificates(file: &Path) -> Option<PathBuf> {
+fn certificates(file: &Path) -> Option<Credentials> {
     let text = fs::read_to_string(file).unwrap();
-    text.lines().find_map(|line| line.strip_prefix("# certificates: ")).map(PathBuf::from)
+    text.lines().find_map(|line| line.strip_prefix("# certificates: ")).map(Credentials::from)
 }
 
 /// A comment for each. The file's place differs from machine to machine.

@@ -22,7 +22,7 @@ impl Writer<'_> {
         }
         let chains: Vec<Value> =
             listener.filter_chains.iter().map(|chain| self.filter_chain(listener, chain)).collect();
-        json!({
+        let mut written = json!({
             "name": listener.name,
             "address": address(listener.address),
             "traffic_direction": match listener.direction {
@@ -34,7 +34,11 @@ impl Writer<'_> {
             // A client that says nothing gets what a chain for anything else does, as servers that speak first need.
             "continue_on_listener_filters_timeout": true,
             "filter_chains": chains,
-        })
+        });
+        if let (Some(timeout), Some(object)) = (listener.protocol_detection_timeout, written.as_object_mut()) {
+            object.insert("listener_filters_timeout".to_owned(), json!(timeout));
+        }
+        written
     }
 }
 

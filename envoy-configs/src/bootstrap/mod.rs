@@ -63,6 +63,7 @@ pub fn bootstrap(snapshot: &Snapshot, modules: &Path) -> Bootstrap {
     if let Some(workers) = snapshot.workers {
         writer.notice(format!("the number of workers is a flag of Envoy's: --concurrency {workers}"));
     }
+    tls::notices(snapshot).into_iter().for_each(|notice| writer.notice(notice));
     leave_out_empty(&mut value);
     Bootstrap { value, modules: writer.modules, notices: writer.notices }
 }

@@ -1,7 +1,9 @@
 //! TLS on filter chains and clusters.
 
 use super::{typed, with};
-use compiler::snapshot::{DataSource, DownstreamTls, TlsCertificate, TlsVersion, UpstreamProtocol, UpstreamTls};
+use compiler::snapshot::{
+    DataSource, DownstreamTls, Snapshot, TlsCertificate, TlsVersion, TrustBundle, UpstreamProtocol, UpstreamTls,
+};
 use serde_json::{Map, Value, json};
 
 pub(super) fn downstream(socket: &DownstreamTls) -> Value {
@@ -13,7 +15,10 @@ pub(super) fn downstream(socket: &DownstreamTls) -> Value {
     if let Some(authority) = &socket.trusted_ca {
         let domains = socket.trust_domains.iter();
         let names = domains.map(|domain| subject("URI", &json!({"prefix": format!("spiffe://{domain}/")})));
-        let context = named(json!({"trusted_ca": source(authority)}), names.collect());
+        let context = match socket.trust_bundles.is_empty() {
+            true => named(json!({"trusted_ca": source(authority)}), names.collect()),
+            false => Trust::downstream(socket).validator(),
+        };
         common.insert("validation_context".to_owned(), context);
     }
     let context = json!({
@@ -68,6 +73,7 @@ pub(super) fn metadata() -> Value {
 /// Whom a cluster trusts: a certificate of this authority, or of those that the system trusts, for one of these names.
 fn validation(socket: &UpstreamTls) -> Value {
     let context = match &socket.trusted_ca {
+        _ if !socket.trust_bundles.is_empty() => Trust::upstream(socket).validator(),
         Some(authority) => json!({"trusted_ca": source(authority)}),
         None => json!({"system_root_certs": {}}),
     };
@@ -81,6 +87,82 @@ fn validation(socket: &UpstreamTls) -> Value {
         _ => Vec::new(),
     };
     named(context, names)
+}
+
+/// Who vouches for which trust domains.
+struct Trust<'t> {
+    domains: Vec<&'t str>,
+    others: Option<&'t DataSource>,
+    bundles: &'t [TrustBundle],
+}
+
+impl<'t> Trust<'t> {
+    fn downstream(socket: &'t DownstreamTls) -> Self {
+        let domains = socket.trust_domains.iter().map(String::as_str).collect();
+        Self { domains, others: socket.trusted_ca.as_ref(), bundles: &socket.trust_bundles }
+    }
+
+    /// Of servers, those whose identities are known.
+    fn upstream(socket: &'t UpstreamTls) -> Self {
+        let of = |name: &'t String| name.strip_prefix("spiffe://")?.split('/').next();
+        let mut domains: Vec<_> = socket.subject_alt_names.iter().filter_map(of).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        Self { domains, others: socket.trusted_ca.as_ref(), bundles: &socket.trust_bundles }
+    }
+
+    /// As our own proxies have it: who names a domain or none, and for one that is not named the mesh's own CA.
+    fn authorities(&self, domain: &str) -> Vec<&'t DataSource> {
+        let names = |bundle: &&TrustBundle| bundle.trust_domains.iter().any(|named| named == domain);
+        let own = self.others.filter(|_| !self.bundles.iter().any(|bundle| names(&bundle)));
+        let bundles = self.bundles.iter().filter(|bundle| names(bundle) || bundle.trust_domains.is_empty());
+        own.into_iter().chain(bundles.map(|bundle| &bundle.trusted_ca)).collect()
+    }
+
+    fn validator(&self) -> Value {
+        let domain = |name: &&str| json!({"name": name, "trust_bundle": together(&self.authorities(name)).0});
+        let domains: Vec<Value> = self.domains.iter().map(domain).collect();
+        let message = "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig";
+        let config = typed(message, json!({"trust_domains": domains}));
+        json!({"custom_validator_config": {"name": "envoy.tls.cert_validator.spiffe", "typed_config": config}})
+    }
+
+    /// Trust domains some of whose authorities are left out.
+    fn narrowed(&self) -> impl Iterator<Item = &'t str> {
+        self.domains.iter().copied().filter(|domain| !together(&self.authorities(domain)).1)
+    }
+}
+
+/// Envoy takes one source: all if they are texts, else the first. Whether it is all.
+fn together(sources: &[&DataSource]) -> (Value, bool) {
+    let text = |data: &&DataSource| match data {
+        DataSource::Inline(text) => Some(text.clone()),
+        DataSource::File(_) => None,
+    };
+    match (sources, sources.iter().map(text).collect::<Option<Vec<_>>>()) {
+        ([], _) => (Value::Null, true),
+        ([one], _) => (source(one), true),
+        (_, Some(texts)) => (json!({"inline_string": texts.join("\n")}), true),
+        ([first, ..], None) => (source(first), false),
+    }
+}
+
+/// What Envoy cannot be told of a snapshot's TLS.
+pub(super) fn notices(snapshot: &Snapshot) -> Vec<String> {
+    let chains = snapshot.listeners.iter().flat_map(|listener| &listener.filter_chains);
+    let downstream = chains.filter_map(|chain| chain.transport_socket.as_ref()).map(Trust::downstream);
+    let upstream = snapshot.clusters.iter().filter_map(|cluster| cluster.transport_socket.as_ref());
+    let all = downstream.chain(upstream.map(Trust::upstream)).filter(|trust| !trust.bundles.is_empty());
+    let narrowed = |trust: Trust<'_>| trust.narrowed().map(str::to_owned).collect::<Vec<_>>();
+    let mut domains: Vec<String> = all.flat_map(narrowed).collect();
+    domains.sort_unstable();
+    domains.dedup();
+    let said = domains.iter().map(|domain| {
+        format!(
+            "trust domain {domain} has authorities in a file and elsewhere: Envoy trusts those of the first place alone"
+        )
+    });
+    said.collect()
 }
 
 /// Whoever is trusted, and of these names; without any, of whatever name.

@@ -111,6 +111,9 @@ impl Filter for Authz {
             Err(Refused::By(rule)) => {
                 let id = self.id(rule);
                 self.audit.closed(connection, &id);
+                let details = format!("rbac_access_denied_matched_policy[{id}]");
+                // The log has the rule all the same.
+                let _ = connection.set_property("outrigger.termination_details", details.as_bytes());
             }
             Err(Refused::TooEarly) => {
                 log::error!("a connection is closed because this proxy knows who its client is only later");

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn accepted(provider: usize, size: usize) -> Accepted {
-        let left = Left { claims: vec![0; size], headers: Vec::new() };
+        let left = Left { claims: vec![0; size], headers: Vec::new(), claim_headers: Vec::new() };
         Accepted { provider, keys: 0, valid: (0, 0), left: Rc::new(left) }
     }
 

@@ -107,9 +107,6 @@ impl Core {
         let mut state = self.state();
         state.addresses = binding.addresses;
         state.generation = Some(generation);
-        // They have all been read.
-        state.stale_certificates = Faults::default();
-        self.measure_stale(&state);
         Ok(())
     }
 

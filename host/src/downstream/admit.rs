@@ -9,11 +9,12 @@ use crate::tls::{Secured, ServerTls, TIME_LIMIT, TlsError};
 use crate::wasm::ConnectionProperties;
 use bytes::BytesMut;
 use compiler::snapshot::{
-    ConnectionFacts, FilterChain, FilterChainMatcher, Listener, NetworkFilter, TransportProtocol,
+    self, ConnectionFacts, DownstreamTls, FilterChain, FilterChainMatcher, Listener, NetworkFilter, TransportProtocol,
 };
 use rustls::server::Accepted;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,9 +23,11 @@ pub(crate) struct ListenerChains {
     listener: String,
     matcher: FilterChainMatcher,
     /// TLS of each chain that has it.
-    tls: Vec<Option<ServerTls>>,
+    tls: Vec<Option<Arc<ServerTls>>>,
     /// Of each chain, whether its server may be the one who speaks first.
     server_first: Vec<bool>,
+    /// How long is waited for a client's first byte there.
+    patience: Duration,
 }
 
 /// How long is waited for a client's first byte where perhaps the server is to speak first: long for a client that has
@@ -110,18 +113,24 @@ struct Ends {
 }
 
 impl ListenerChains {
-    /// Reads certificates and compiles the matches.
+    /// Reads certificates and compiles the matches. What `before` has read for the same settings is used again, so that
+    /// files that are just broken keep nobody from another configuration.
     ///
     /// # Errors
     /// Every fault.
-    pub(crate) fn new(listener: &Listener) -> Result<Self, Vec<String>> {
+    pub(crate) fn new(listener: &Listener, before: Option<&Self>) -> Result<Self, Vec<String>> {
+        let known = |settings: &DownstreamTls| {
+            let mut known = before.into_iter().flat_map(|before| before.tls.iter().flatten());
+            known.find(|tls| tls.settings() == settings).cloned()
+        };
+        let socket = |settings| known(settings).map_or_else(|| ServerTls::new(settings).map(Arc::new), Ok);
         let name = &listener.name;
         let mut faults = Vec::new();
         let matcher = FilterChainMatcher::new(&listener.filter_chains);
         let matcher = matcher.map_err(|found| faults.extend(found)).ok();
         let mut tls = Vec::new();
         for (index, chain) in listener.filter_chains.iter().enumerate() {
-            let made = chain.transport_socket.as_ref().map(ServerTls::new).transpose();
+            let made = chain.transport_socket.as_ref().map(socket).transpose();
             faults.extend(of_chain(index, made.as_ref().err()));
             tls.push(made.ok().flatten());
         }
@@ -129,15 +138,18 @@ impl ListenerChains {
             chain.transport_socket.is_none() && matches!(chain.network_filter, NetworkFilter::TcpProxy(_))
         };
         let server_first = listener.filter_chains.iter().map(bytes_as_they_come).collect();
+        let patience = listener.protocol_detection_timeout.and_then(snapshot::Duration::limit).unwrap_or(SERVER_FIRST);
         match matcher {
-            Some(matcher) if faults.is_empty() => Ok(Self { listener: name.clone(), matcher, tls, server_first }),
+            Some(matcher) if faults.is_empty() => {
+                Ok(Self { listener: name.clone(), matcher, tls, server_first, patience })
+            }
             _ => Err(of_listener(name, faults)),
         }
     }
 
     /// The certificates that are shown to clients.
     pub(crate) fn certificates(&self) -> Vec<CertificateReport> {
-        self.tls.iter().flatten().flat_map(ServerTls::certificates).collect()
+        self.tls.iter().flatten().flat_map(|tls| tls.certificates()).collect()
     }
 
     /// Reads certificates again; connections keep those they have.
@@ -147,7 +159,7 @@ impl ListenerChains {
     pub(crate) fn reload_certificates(&self) -> Result<(), Vec<String>> {
         let mut faults = Vec::new();
         for (index, tls) in self.tls.iter().enumerate() {
-            let reloaded = tls.as_ref().map_or(Ok(()), ServerTls::reload);
+            let reloaded = tls.as_ref().map_or(Ok(()), |tls| tls.reload());
             faults.extend(of_chain(index, reloaded.as_ref().err()));
         }
         if faults.is_empty() { Ok(()) } else { Err(of_listener(&self.listener, faults)) }
@@ -173,7 +185,7 @@ impl ListenerChains {
         let begun = Instant::now();
         let deadline = begun + TIME_LIMIT;
         let (mut socket, mut read) = (socket, BytesMut::new());
-        let patience = if self.is_server_first(ends) { begun + SERVER_FIRST } else { deadline };
+        let patience = if self.is_server_first(ends) { begun + self.patience } else { deadline };
         let mut opening = timeout_at(patience, read_opening(&mut socket, &mut read)).await;
         if opening.is_err() && !read.is_empty() && patience < deadline {
             // It has begun to speak: what has come is looked at anew, with the rest.

@@ -25,6 +25,9 @@ use tokio::time::{Instant, Sleep};
 /// How long a client that a filter sends away has to take what has passed before; as Envoy's delayed close.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The property in which a filter says why it ends a connection, for the access log.
+const TERMINATION_DETAILS: &[u8] = b"outrigger.termination_details";
+
 /// Serves a connection until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, manager: Rc<TcpManager>, accepted: Accepted) {
     let mut connection = Connection::new(worker.clone(), manager, accepted);
@@ -316,6 +319,12 @@ impl Connection {
             state.body_bytes = [downstream.received, downstream.sent];
             state.duration = Some(duration);
             state.flags = u64::from(flags.bits());
+            if ending == Ending::Closed {
+                // Why, if the filter has said so.
+                let said = state.properties.iter().find(|(name, _)| name == TERMINATION_DETAILS);
+                let said = said.map(|(_, details)| String::from_utf8_lossy(details).into_owned());
+                state.termination_details = said.unwrap_or_default();
+            }
         }
         drop(downstream);
         manager.telemetry.end(&stream.state.borrow(), flags, duration);

@@ -79,7 +79,7 @@ impl Generation {
         let modules = workshop.modules.load_all(&snapshot, &mut faults);
         let mut listeners = Vec::with_capacity(snapshot.listeners.len());
         for config in &snapshot.listeners {
-            listeners.extend(listener(config, &modules, &mut faults).map(Arc::new));
+            listeners.extend(listener(config, &modules, workshop, &mut faults).map(Arc::new));
         }
         let number = workshop.before.map_or(1, |before| before.number + 1);
         let shortest_timeout = shortest_timeout(&snapshot);
@@ -117,9 +117,17 @@ fn shortest_timeout(snapshot: &Snapshot) -> Option<Duration> {
     of_chains.chain(of_clusters).filter_map(snapshot::Duration::limit).min()
 }
 
-fn listener(config: &snapshot::Listener, modules: &Modules<'_>, faults: &mut Faults) -> Option<ListenerPlan> {
+fn listener(
+    config: &snapshot::Listener,
+    modules: &Modules<'_>,
+    workshop: &Workshop<'_>,
+    faults: &mut Faults,
+) -> Option<ListenerPlan> {
     let place = format!("listener {}", config.name);
-    let chains = ListenerChains::new(config).map_err(|found| found.into_iter().for_each(|fault| faults.push(fault)));
+    let mut known = workshop.before.into_iter().flat_map(|before| &before.listeners);
+    let before = known.find(|listener| listener.name == config.name).map(|listener| &listener.chains);
+    let chains =
+        ListenerChains::new(config, before).map_err(|found| found.into_iter().for_each(|fault| faults.push(fault)));
     let filter_chains = config.filter_chains.iter().enumerate();
     let filter_chains = filter_chains
         .map(|(index, chain)| chain_plan(chain, modules, &format!("{place} filterChains[{index}]"), faults));

@@ -1,14 +1,14 @@
 //! Where workloads' certificates come from: a folder that somebody else keeps, a CA of this process, or a SPIFFE
 //! Workload API.
 
+use crate::run::private_folder::PrivateFolder;
 use compiler::Credentials;
 use compiler::snapshot::{DataSource, TrustBundle};
 use host::Faults;
 use host::ca::{Authority, CERT_CHAIN, DEFAULT_LIFETIME, KEY, ROOT_CERT, SpiffeId, Svid, Svids, WorkloadApi};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -90,9 +90,6 @@ struct Seen {
 
 type Digested = [u8; 32];
 
-/// A folder of this user alone; gone with this.
-struct PrivateFolder(PathBuf);
-
 impl Identities {
     /// None: connections between workloads stay as they are.
     pub(crate) fn none() -> Self {
@@ -113,7 +110,7 @@ impl Identities {
             Some(folder) => Authority::read(folder, now)?,
             None => Authority::root(ORGANIZATION, now).map_err(Faults::one)?,
         };
-        let folder = PrivateFolder::new()?;
+        let folder = PrivateFolder::new(&std::env::temp_dir()).map_err(no_folder)?;
         Ok(Self::of(Origin::Authority(Box::new(Embedded { authority, folder, issued: BTreeMap::new() }))))
     }
 
@@ -124,7 +121,7 @@ impl Identities {
     pub(crate) fn of_workload_api(socket: &str, choice: Choice) -> Result<Self, Faults> {
         let fault = |reason: String| Faults::one(format!("SPIFFE Workload API {socket}: {reason}"));
         let api = WorkloadApi::follow(socket).map_err(fault)?;
-        let folder = PrivateFolder::new()?;
+        let folder = PrivateFolder::new(&std::env::temp_dir()).map_err(no_folder)?;
         let (socket, credentials) = (socket.to_owned(), BTreeMap::new());
         Ok(Self::of(Origin::WorkloadApi(Box::new(Attested {
             socket,
@@ -158,7 +155,7 @@ impl Identities {
                 if !embedded.issued.contains_key(identity) {
                     embedded.issue(identity, now)?;
                 }
-                place(&embedded.folder.0, identity)
+                place(embedded.folder.path(), identity)
             }
             Origin::WorkloadApi(attested) => return attested.credentials(identity).map(Some),
         };
@@ -253,7 +250,7 @@ impl Attested {
             };
             self.fault(format!("it has {wanted} for this process, which is {}", known.join(", ")))
         })?;
-        let folder = place(&self.folder.0, identity);
+        let folder = place(self.folder.path(), identity);
         let files = svids.write(svid, &folder).map_err(|error| self.fault(error))?;
         let federated = files
             .into_iter()
@@ -276,7 +273,7 @@ impl Embedded {
     fn issue(&mut self, identity: &SpiffeId, now: SystemTime) -> Result<(), Faults> {
         let fault = |reason: String| Faults::one(format!("certificate of {identity}: {reason}"));
         let issued = self.authority.issue(identity, DEFAULT_LIFETIME, now).map_err(fault)?;
-        issued.write(&place(&self.folder.0, identity)).map_err(|error| fault(error.to_string()))?;
+        issued.write(&place(self.folder.path(), identity)).map_err(|error| fault(error.to_string()))?;
         self.issued.insert(identity.clone(), issued.renew_at);
         Ok(())
     }
@@ -284,6 +281,10 @@ impl Embedded {
     fn due(&self, now: SystemTime) -> Vec<SpiffeId> {
         self.issued.iter().filter(|(_, renew_at)| **renew_at <= now).map(|(identity, _)| identity.clone()).collect()
     }
+}
+
+fn no_folder(error: std::io::Error) -> Faults {
+    Faults::one(format!("no folder for certificates can be made: {error}"))
 }
 
 fn place(folder: &Path, identity: &SpiffeId) -> PathBuf {
@@ -300,27 +301,6 @@ fn digest(folder: &Path) -> Digested {
         }
     }
     digest.finalize().into()
-}
-
-impl PrivateFolder {
-    fn new() -> Result<Self, Faults> {
-        let fault =
-            |reason: &dyn std::fmt::Display| Faults::one(format!("no folder for certificates can be made: {reason}"));
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|error| fault(&error))?;
-        let name = format!("outrigger-{}", data_encoding::HEXLOWER.encode(&bytes));
-        let folder = std::env::temp_dir().join(name);
-        // It must not be there already: somebody else would own it.
-        DirBuilder::new().mode(0o700).create(&folder).map_err(|error| fault(&error))?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for PrivateFolder {
-    fn drop(&mut self) {
-        // Where that fails, certificates of a day are left to their owner.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `outrigger run`: the proxy from its start to its end, as signals and files say.
 
 mod identity;
+mod private_folder;
 mod source;
 mod watch;
 
@@ -196,6 +197,13 @@ impl Fleet {
         done
     }
 
+    /// The same, and all certificates.
+    fn reload_everything(&mut self) -> Result<(), Faults> {
+        let done = self.reload();
+        self.reload_certificates();
+        done
+    }
+
     fn refuse(&self, faults: Faults) -> Faults {
         self.proxies.values().for_each(|proxy| drop(proxy.refuse(faults.clone())));
         faults
@@ -298,12 +306,12 @@ async fn obey(fleet: Fleet, received: Received) -> std::io::Result<()> {
     let mut fleet = fleet;
     loop {
         tokio::select! {
-            _ = hangup.recv() => fleet = reload(fleet).await?,
-            () = watch.changed() => fleet = reload(fleet).await?,
+            _ = hangup.recv() => fleet = reload(fleet, Fleet::reload_everything).await?,
+            () = watch.changed() => fleet = reload(fleet, Fleet::reload).await?,
             _ = reopen.recv() => fleet.reopen_files(),
             _ = certificates.tick(), if fleet.identities.are_kept() => {
                 if fleet.refresh_identities(SystemTime::now()) {
-                    fleet = reload(fleet).await?;
+                    fleet = reload(fleet, Fleet::reload).await?;
                 }
             }
             _ = terminate.recv() => break,
@@ -316,10 +324,10 @@ async fn obey(fleet: Fleet, received: Received) -> std::io::Result<()> {
 }
 
 /// Reloads on a thread that may take its time.
-async fn reload(mut fleet: Fleet) -> std::io::Result<Fleet> {
+async fn reload(mut fleet: Fleet, how: fn(&mut Fleet) -> Result<(), Faults>) -> std::io::Result<Fleet> {
     let done = tokio::task::spawn_blocking(move || {
         // It has said what is wrong.
-        let _ = fleet.reload();
+        let _ = how(&mut fleet);
         fleet
     });
     done.await.map_err(std::io::Error::other)

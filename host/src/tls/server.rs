@@ -62,6 +62,11 @@ impl ServerTls {
         Ok(Self { settings: settings.clone(), current })
     }
 
+    /// What it was made of.
+    pub(crate) fn settings(&self) -> &DownstreamTls {
+        &self.settings
+    }
+
     /// Reads the files again. Connections keep what they have; sessions are not resumed across, since whom is trusted
     /// may have changed.
     ///

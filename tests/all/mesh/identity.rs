@@ -271,10 +271,28 @@ fn rotation() -> Result<(), String> {
     Ok(())
 }
 
-/// Certificates and roots are exchanged while requests go on: none fails.
+/// Certificates are exchanged while requests go on: none fails.
 fn rotation_under_load() -> Result<(), String> {
     let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
     let sidecars = Sidecars::start(network, &(three(network, &upstream) + &peer_authentication("STRICT")))?;
+    under_load(&sidecars, |go_on| {
+        for _ in 0..5 {
+            for workload in ["reviews", "ratings"] {
+                sidecars.issue(workload);
+                sidecars.reread(workload)?;
+            }
+            go_on()?;
+        }
+        Ok(())
+    })
+}
+
+/// Changes something while ratings call reviews, and none of the calls fails. What the change is given lets some calls
+/// go on.
+pub(super) fn under_load(
+    sidecars: &Sidecars,
+    change: impl FnOnce(&dyn Fn() -> Result<(), String>) -> Result<(), String>,
+) -> Result<(), String> {
     let (done, begun) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let calls = || {
@@ -286,22 +304,15 @@ fn rotation_under_load() -> Result<(), String> {
             Ok(())
         };
         let callers = [scope.spawn(calls), scope.spawn(calls)];
-        let rotate = || {
-            for _ in 0..5 {
-                for workload in ["reviews", "ratings"] {
-                    sidecars.issue(workload);
-                    sidecars.reread(workload)?;
-                }
-                let seen = begun.load(Ordering::Relaxed);
-                let more = wait_until(Duration::from_secs(15), || begun.load(Ordering::Relaxed) > seen + 20);
-                equal("calls go on", more, true)?;
-            }
-            Ok(())
+        let go_on = || {
+            let seen = begun.load(Ordering::Relaxed);
+            let more = wait_until(Duration::from_secs(15), || begun.load(Ordering::Relaxed) > seen + 20);
+            equal("calls go on", more, true)
         };
-        let rotated = rotate();
+        let changed = change(&go_on);
         done.store(true, Ordering::Relaxed);
         let ended = callers.map(|caller| caller.join().map_err(|_| "a caller has panicked".to_owned())?);
-        ended.into_iter().chain([rotated]).collect()
+        ended.into_iter().chain([changed]).collect()
     })
 }
 

@@ -1,6 +1,8 @@
 //! A mesh in process: Istio's resources, a CA, a proxy for every workload on an address of its own, and what clients of
 //! every kind see of it.
 
+mod authorities;
+mod gateways;
 mod identity;
 mod interoperation;
 mod policies;
@@ -27,7 +29,15 @@ use std::time::{Duration, SystemTime};
 
 /// The tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    [identity::trials(), policies::trials(), tokens::trials(), interoperation::trials()].into_iter().flatten().collect()
+    let all = [
+        identity::trials(),
+        authorities::trials(),
+        policies::trials(),
+        tokens::trials(),
+        gateways::trials(),
+        interoperation::trials(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// Where a sidecar takes its application's requests.

@@ -1,17 +1,21 @@
 //! AuthorizationPolicy on who clients are by their certificates, through every proxy between.
 
-use super::identity::{MALLORY, OK, RATINGS, equal, peer_authentication, three, trial};
-use super::{Network, Sidecars};
+use super::identity::{MALLORY, OK, RATINGS, REVIEWS, equal, peer_authentication, three, trial};
+use super::{Described, Network, Sidecars, workload};
 use libtest_mimic::Trial;
 use outrigger_tests::caller::{Caller, Shown};
+use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::{After, Upstream};
+use outrigger_tests::tools;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial("policies::attributes_of_callers", attributes),
         trial("policies::trust_domains", trust_domains),
         trial("policies::gateways", gateways),
+        trial("policies::the_rule_that_closes_a_connection", closed_by),
     ]
 }
 
@@ -87,6 +91,40 @@ data: {mesh: '{trustDomain: new.example, trustDomainAliases: [cluster.local]}'}
     let alone = mesh.replace(", trustDomainAliases: [cluster.local]", "");
     sidecars.reload(&alone)?;
     equal("without the alias", sidecars.call(RATINGS, "reviews", "")?.status(), 503)
+}
+
+/// The access log of a connection without HTTP has the rule that it was closed by.
+fn closed_by() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let log = tools::target_directory().join(format!("closed-{}.log", std::process::id()));
+    let config = format!(
+        "---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: istio, namespace: istio-system}}
+data: {{mesh: 'accessLogFile: {}'}}
+",
+        log.display()
+    );
+    let described = Described { name: "reviews", host: REVIEWS, app: upstream.port };
+    let rules = policy("DENY", "{from: [{source: {principals: ['*/mallory']}}]}");
+    let rest = workload(network, &described, "TCP") + &peer_authentication("STRICT") + &config;
+    let sidecars = Sidecars::start(network, &(rest.clone() + &rules))?;
+    let caller = sidecars.caller(REVIEWS).offering(&["istio"]);
+    sidecars.issue("mallory");
+    let mallory = Shown::read(&sidecars.certificates("mallory"))?;
+    let closed = || caller.secured(Some(&mallory)).and_then(|mut connection| connection.rest());
+    let logged = |text: &str| {
+        let read = || std::fs::read_to_string(&log).unwrap_or_default();
+        let found = wait_until(Duration::from_secs(15), || read().contains(text));
+        if found { Ok(()) } else { Err(format!("no {text} in {}", read())) }
+    };
+    equal("what the refused gets", closed().unwrap_or_default(), String::new())?;
+    logged("rbac_access_denied_matched_policy[ns[shop]-policy[reviews]-rule[0]]")?;
+    sidecars.reload(&(rest + &policy("ALLOW", "{from: [{source: {principals: ['*/ratings']}}]}")))?;
+    equal("what it gets then", closed().unwrap_or_default(), String::new())?;
+    logged("rbac_access_denied_matched_policy[none]")?;
+    std::fs::remove_file(&log).map_err(|error| error.to_string())
 }
 
 /// A gateway has an identity, too; and may ask for one.

@@ -123,7 +123,7 @@ const TARGETS: &str = "references are for waypoints and Kubernetes' Gateway API,
                        by this";
 
 /// Fields of a MeshConfig that are acted on.
-const MESH_CONFIG: [&str; 13] = [
+const MESH_CONFIG: [&str; 14] = [
     "connectTimeout",
     "accessLogFile",
     "accessLogFormat",
@@ -137,6 +137,7 @@ const MESH_CONFIG: [&str; 13] = [
     "enableAutoMtls",
     "meshMTLS",
     "caCertificates",
+    "protocolDetectionTimeout",
 ];
 
 /// Fields of a provider that are acted on.

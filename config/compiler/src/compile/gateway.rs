@@ -84,6 +84,7 @@ pub(crate) fn compile<'m>(
                 address,
                 direction: Direction::Unspecified,
                 use_original_dst: false,
+                protocol_detection_timeout: None,
                 filter_chains,
             });
         }

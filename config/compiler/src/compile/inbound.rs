@@ -60,7 +60,7 @@ pub(crate) fn compile(
         maker.check(port, report);
         if let Some(bind) = port.bind {
             let filter_chains = maker.chains(port, None, report)?;
-            inbound.listeners.push(listener(format!("inbound-{}", port.number), bind, false, filter_chains));
+            inbound.listeners.push(maker.listener(format!("inbound-{}", port.number), bind, false, filter_chains));
             continue;
         }
         filter_chains.extend(maker.chains(port, Some(port.number), report)?);
@@ -70,14 +70,10 @@ pub(crate) fn compile(
         }
     }
     if !filter_chains.is_empty() {
-        inbound.listeners.push(listener("inbound".to_owned(), address, true, filter_chains));
+        inbound.listeners.push(maker.listener("inbound".to_owned(), address, true, filter_chains));
     }
     inbound.clusters.extend(tokens.clusters);
     Ok(inbound)
-}
-
-fn listener(name: String, address: SocketAddr, use_original_dst: bool, filter_chains: Vec<FilterChain>) -> Listener {
-    Listener { name, address, direction: Direction::Inbound, use_original_dst, filter_chains }
 }
 
 /// The ports on which a workload is called: those of every service that it is an endpoint of.
@@ -206,6 +202,23 @@ struct Maker<'c, 'm> {
 }
 
 impl Maker<'_, '_> {
+    fn listener(
+        &self,
+        name: String,
+        address: SocketAddr,
+        use_original_dst: bool,
+        chains: Vec<FilterChain>,
+    ) -> Listener {
+        Listener {
+            name,
+            address,
+            direction: Direction::Inbound,
+            use_original_dst,
+            protocol_detection_timeout: self.mesh.settings.protocol_detection_timeout(),
+            filter_chains: chains,
+        }
+    }
+
     fn check(&self, port: &AppPort<'_>, report: &mut Report) {
         if !port.is_http() {
             let field = Field { name: port.named, path: &port.path };

@@ -72,6 +72,7 @@ pub(crate) fn compile(
         address,
         direction: Direction::Outbound,
         use_original_dst: true,
+        protocol_detection_timeout: mesh.settings.protocol_detection_timeout(),
         filter_chains,
     };
     Ok(Outbound { listener, clusters })

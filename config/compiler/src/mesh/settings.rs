@@ -5,7 +5,7 @@ use istio_api::scalar::{DnsLabel, Millis};
 use istio_api::virtual_service::Retries;
 use istio_api::{Resource, Resources};
 
-use crate::snapshot::{AccessLog, PathNormalization};
+use crate::snapshot::{AccessLog, Duration, PathNormalization};
 
 /// What Kubernetes services end in.
 const DOMAIN: &str = "cluster.local";
@@ -64,6 +64,12 @@ impl<'r> MeshSettings<'r> {
         let path = config.access_log_file.as_deref().filter(|path| !path.is_empty())?;
         let format = config.access_log_format.to_option();
         Some(AccessLog { path: path.into(), format, json_format: None })
+    }
+
+    /// How long a client may take to say what it speaks.
+    pub(crate) fn protocol_detection_timeout(&self) -> Option<Duration> {
+        let written = self.config()?.protocol_detection_timeout?;
+        Some(Duration(written.0)).filter(|timeout| timeout.limit().is_some())
     }
 
     /// How connections between workloads are secured.

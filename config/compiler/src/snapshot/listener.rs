@@ -1,6 +1,6 @@
 //! Listeners.
 
-use crate::snapshot::FilterChain;
+use crate::snapshot::{Duration, FilterChain};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -19,6 +19,9 @@ pub struct Listener {
     /// (`SO_ORIGINAL_DST`).
     #[serde(default)]
     pub use_original_dst: bool,
+    /// How long a client may take to say something where perhaps the server is to speak first; 1 s without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol_detection_timeout: Option<Duration>,
     /// The one that says most about a connection serves it; a connection that none matches is closed.
     pub filter_chains: Vec<FilterChain>,
 }

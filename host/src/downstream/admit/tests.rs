@@ -32,9 +32,15 @@ fn listener(authority: &Authority, chains: Value) -> ListenerChains {
     };
     let filter_chains = chains.as_array().unwrap().iter().map(chain).collect();
     let address = "127.0.0.1:80".parse().unwrap();
-    let listener =
-        Listener { name: "l".into(), address, direction: Direction::Inbound, use_original_dst: false, filter_chains };
-    ListenerChains::new(&listener).unwrap()
+    let listener = Listener {
+        name: "l".into(),
+        address,
+        direction: Direction::Inbound,
+        use_original_dst: false,
+        protocol_detection_timeout: None,
+        filter_chains,
+    };
+    ListenerChains::new(&listener, None).unwrap()
 }
 
 async fn admit(chains: &ListenerChains, io: DuplexStream) -> Result<Admitted, Rejected> {
@@ -357,7 +363,7 @@ fn every_fault_of_a_listener_at_once() {
         ],
     });
     let listener: Listener = serde_json::from_value(json).unwrap();
-    let faults = ListenerChains::new(&listener).err().unwrap();
+    let faults = ListenerChains::new(&listener, None).err().unwrap();
     assert_eq!(
         faults,
         [
