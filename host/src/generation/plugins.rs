@@ -106,7 +106,12 @@ fn plugins_of(filter: &NetworkFilter) -> &[snapshot::Plugin] {
 }
 
 /// The plans of a chain's plugins; what is wrong with them is added to the faults.
-pub(super) fn plans(filter: &NetworkFilter, modules: &Modules<'_>, place: &str, faults: &mut Faults) -> Vec<PluginPlan> {
+pub(super) fn plans(
+    filter: &NetworkFilter,
+    modules: &Modules<'_>,
+    place: &str,
+    faults: &mut Faults,
+) -> Vec<PluginPlan> {
     // What clients of the chain may send, where it is HTTP.
     let headers = match filter {
         NetworkFilter::HttpConnectionManager(manager) => Some(&manager.limits),
