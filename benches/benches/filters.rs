@@ -1,7 +1,7 @@
-//! `cargo bench -p outrigger-benches --bench filters [-- sizes | instructions | configure | time | envoy]`
+//! `cargo bench -p outrigger-benches --bench filters [-- sizes | instructions | tokens | configure | time | envoy]`
 //!
-//! Sizes of the modules, guest instructions per request as configurations grow, cost of configuring 10,000 rules, time
-//! per request in wasmtime, and CPU per request in stock Envoy beside five trivial filters made with the Rust SDK.
+//! Sizes of the modules, guest instructions per request as configurations grow, what tokens cost, cost of configuring
+//! 10,000 rules, time per request in wasmtime, and CPU per request in stock Envoy beside five trivial filters made with the Rust SDK.
 
 use outrigger_benches::configurations::{INDEXED, LINEAR, Shape, combined, six_filters};
 use outrigger_benches::figures::Figure;
@@ -11,7 +11,7 @@ use outrigger_benches::rounds::{self, Contestant, Saturated};
 use outrigger_benches::sdk;
 use outrigger_benches::tls::Certificates;
 use outrigger_benches::upstream::Upstream;
-use outrigger_tests::optimised;
+use outrigger_tests::{jwt, optimised};
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,8 +21,14 @@ type Section = fn() -> Outcome;
 
 fn main() -> Outcome {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let sections: [(&str, Section); 5] =
-        [("sizes", sizes), ("instructions", instructions), ("configure", configure), ("time", time), ("envoy", envoy)];
+    let sections: [(&str, Section); 6] = [
+        ("sizes", sizes),
+        ("instructions", instructions),
+        ("tokens", tokens),
+        ("configure", configure),
+        ("time", time),
+        ("envoy", envoy),
+    ];
     for (name, section) in sections {
         if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {
             println!("\n## {name}");
@@ -42,7 +48,7 @@ fn sizes() -> Outcome {
     let mut six = 0;
     for embedded in modules::ALL {
         let size = module(embedded.name)?.len();
-        six += if embedded.name == "traffic" { 0 } else { size };
+        six += if ["jwt-authn", "traffic"].contains(&embedded.name) { 0 } else { size };
         println!("| {} | {size} | {:.0} % |", embedded.name, size as f64 / 2048.0);
     }
     println!("| the six single ones | {six} | {:.0} % of 1 MB |", six as f64 / 10_485.76);
@@ -119,6 +125,38 @@ fn print_row(name: &str, row: &[u64], hostcalls: u64) {
     let cells: Vec<String> = row.iter().map(u64::to_string).collect();
     let ratio = row[row.len() - 1] as f64 / row[0] as f64;
     println!("| {name} | {} | {ratio:.2} | {hostcalls} |", cells.join(" | "));
+}
+
+/// What a token costs when it is seen first, and when it is known.
+fn tokens() -> Outcome {
+    println!(
+        "A request with a token, in wasmtime: guest instructions, and wall time (of the known: median of 1,000).\n"
+    );
+    println!("| algorithm | first | known | first ÷ known | first, µs | known, µs |\n|---|---|---|---|---|---|");
+    let module = module("jwt-authn")?;
+    for algorithm in ["RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA"] {
+        let jwks = jwt::expand("${jwks rsa p256 p384 p521 ed25519}")?;
+        let configuration = serde_json::json!({"providers": [{"name": "p", "issuer": "i", "jwks": jwks}]}).to_string();
+        let token = jwt::expand(&format!(r#"Bearer ${{jwt {algorithm} {{"iss":"i","sub":"alice"}}}}"#))?;
+        let headers = request(&[("authorization".to_owned(), token)]);
+        let (mut counting, _) = Guest::configure(&module, &configuration, true)?;
+        let (first, known) = (counting.request(&headers)?, counting.request(&headers)?);
+        let (mut timed, _) = Guest::configure(&module, &configuration, false)?;
+        let cold = timed.request(&headers)?.time;
+        let mut times: Vec<Duration> = Vec::new();
+        for _ in 0..1_000 {
+            times.push(timed.request(&headers)?.time);
+        }
+        times.sort_unstable();
+        if first.action != 0 || known.action != 0 {
+            return Err(format!("a token with {algorithm} was refused").into());
+        }
+        let (first, known) = (first.instructions, known.instructions);
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        let (ratio, warm) = (first as f64 / known as f64, micros(times[times.len() / 2]));
+        println!("| {algorithm} | {first} | {known} | {ratio:.0} | {:.0} | {warm:.1} |", micros(cold));
+    }
+    Ok(())
 }
 
 fn configure() -> Outcome {

@@ -21,12 +21,17 @@ fn number(i: usize) -> String {
     format!("{i:05}")
 }
 
+/// A token, or a set of keys; the text itself when it asks for none.
+fn token(text: &str) -> String {
+    outrigger_tests::jwt::expand(text).unwrap_or_else(|_| text.to_owned())
+}
+
 fn pair(name: &str, value: String) -> (String, String) {
     (name.to_owned(), value)
 }
 
 /// The shapes that are looked up in indexes.
-pub const INDEXED: [Shape; 8] = [
+pub const INDEXED: [Shape; 9] = [
     Shape {
         name: "header-rules/exact path",
         module: "header-rules",
@@ -78,6 +83,19 @@ pub const INDEXED: [Shape; 8] = [
             )
         },
         request: |n| vec![pair("principal", format!("spiffe://cluster.local/ns/shop/sa/w{}", number(n - 1)))],
+    },
+    Shape {
+        name: "jwt-authn/issuer",
+        module: "jwt-authn",
+        configuration: |n| {
+            let jwks = token("${jwks ed25519}");
+            let provider = |i| json!({"name": "p", "issuer": format!("https://{}.test", number(i)), "jwks": jwks});
+            json!({"providers": (0..n).map(provider).collect::<Vec<_>>()})
+        },
+        request: |n| {
+            let token = token(&format!(r#"Bearer ${{jwt EdDSA {{"iss":"https://{}.test"}}}}"#, number(n - 1)));
+            vec![pair("authorization", token)]
+        },
     },
     Shape {
         name: "authz/exact header",

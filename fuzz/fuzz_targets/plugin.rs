@@ -9,17 +9,19 @@ use libfuzzer_sys::fuzz_target;
 use native_shim::{Message, NativeProxy, RecordedCall, Sent, Settings, Upstreams};
 use std::time::Duration;
 
-const MODULES: [Configure; 7] = [
+const MODULES: [Configure; 8] = [
     authz::configure,
     cors::configure,
     fault_injection::configure,
     header_rules::configure,
+    jwt_authn::configure,
     mirroring::configure,
     traffic::configure,
     weighted_shifting::configure,
 ];
 
-const NAMES: [&str; 8] = [":path", ":method", ":authority", ":scheme", "origin", "cookie", "content-type", "x-a"];
+const NAMES: [&str; 9] =
+    [":path", ":method", ":authority", ":scheme", "origin", "cookie", "content-type", "x-a", "authorization"];
 
 struct Echo;
 

@@ -160,6 +160,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "header-rules",
             "http-match",
             "istio-api",
+            "jwt-authn",
             "mirroring",
             "native-shim",
             "plugin-config",
