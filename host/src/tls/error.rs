@@ -41,7 +41,7 @@ pub(crate) enum TlsError {
     #[error("no CA that is trusted here has issued the peer's certificate")]
     UnknownIssuer,
     /// Somebody else's certificate, or a forged one.
-    #[error("a signature of the peer's certificate or handshake does not fit")]
+    #[error("a signature of the peer does not fit: it is forged, or of another CA that has the name of ours")]
     BadSignature,
     /// A certificate that may issue others is no identity.
     #[error("the peer shows a CA's certificate as its own")]

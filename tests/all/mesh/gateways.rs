@@ -167,5 +167,5 @@ fn openssl_and_curl() -> Result<(), String> {
     equal("curl", curl("a.example", 8443, &[])?, "200 2 ".to_owned())?;
     let shown = ["--cert", &certificate, "--key", &key, "--http1.1"];
     equal("curl with a certificate", curl("b.example", 8443, &shown)?, "200 1.1 ".to_owned())?;
-    equal("curl in plain text", curl("a.example", 8080, &[])?, "301 1.1 https://a.example/x".to_owned())
+    equal("curl in plain text", curl("a.example", 8080, &[])?, "301 1.1 https://a.example:8080/x".to_owned())
 }
