@@ -129,9 +129,8 @@ impl HeaderList {
     }
 
     /// Removes every header `name`, in any case.
-    pub fn remove(&mut self, name: &str) {
-        let Self { bytes, entries } = self;
-        let name = name.as_bytes();
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) {
+        let (Self { bytes, entries }, name) = (self, name.as_ref());
         entries.retain(|entry| !may_be(bytes, entry, name) || !span(bytes, entry.name).eq_ignore_ascii_case(name));
     }
 
