@@ -12,6 +12,9 @@ const SINGLE: [&str; 7] =
     ["authz", "cors", "fault-injection", "header-rules", "jwt-authn", "mirroring", "weighted-shifting"];
 /// Links all but `jwt-authn`, which must then not export theirs: built apart, because Cargo unites features within one build.
 const COMBINED: &str = "traffic";
+/// How they are built: profiles of the workspace.
+const SMALL: &str = "module";
+const FAST: &str = "fast-module";
 const TARGET: &str = "wasm32-wasip1";
 
 fn main() {
@@ -24,12 +27,13 @@ fn main() {
     // <target>/<profile>/build/<package>/out
     let target = out.ancestors().nth(4).unwrap_or(&out).join("modules");
     install_target();
-    build(&root, &target, &SINGLE);
-    build(&root, &target, &[COMBINED]);
+    build(&root, &target, SMALL, &SINGLE);
+    build(&root, &target, FAST, &[COMBINED]);
 
     let mut list = String::from("/// Every module.\npub const ALL: &[Module] = &[\n");
-    for name in SINGLE.iter().chain([&COMBINED]) {
-        let built = target.join(TARGET).join("module").join(format!("{}.wasm", name.replace('-', "_")));
+    let profiles = SINGLE.iter().map(|name| (name, SMALL)).chain([(&COMBINED, FAST)]);
+    for (name, profile) in profiles {
+        let built = target.join(TARGET).join(profile).join(format!("{}.wasm", name.replace('-', "_")));
         let embedded = out.join(format!("{name}.wasm"));
         copy(&built, &embedded);
         let _ = writeln!(list, "    Module {{ name: {name:?}, bytes: include_bytes!({embedded:?}) }},");
@@ -53,13 +57,13 @@ fn install_target() {
     }
 }
 
-fn build(root: &Path, target: &Path, packages: &[&str]) {
+fn build(root: &Path, target: &Path, profile: &str, packages: &[&str]) {
     let features: Vec<String> = packages.iter().map(|package| format!("{package}/module")).collect();
     let home = variable("CARGO_HOME_OR_DEFAULT");
     // Paths of the machine that builds have no place in a module, and cost bytes.
     let remap = format!("--remap-path-prefix={home}/registry/src/= --remap-path-prefix={}=.", root.display());
     let mut cargo = Command::new(variable("CARGO"));
-    cargo.current_dir(root).args(["build", "--locked", "--profile", "module", "--target", TARGET, "--target-dir"]);
+    cargo.current_dir(root).args(["build", "--locked", "--profile", profile, "--target", TARGET, "--target-dir"]);
     cargo.arg(target).args(["--features", &features.join(",")]);
     for package in packages {
         cargo.args(["-p", package]);
