@@ -84,7 +84,13 @@ impl Generation {
 
 impl Left {
     fn size(&self) -> usize {
-        self.claims.len() + self.headers.iter().chain(&self.claim_headers).map(|(name, value)| name.len() + value.len()).sum::<usize>()
+        self.claims.len()
+            + self
+                .headers
+                .iter()
+                .chain(&self.claim_headers)
+                .map(|(name, value)| name.len() + value.len())
+                .sum::<usize>()
     }
 }
 

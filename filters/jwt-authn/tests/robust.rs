@@ -7,7 +7,8 @@ mod support;
 use proptest::prelude::*;
 use support::{Behind, FETCHED, given, key_set, proxy, request, token, token_of, with};
 
-const FULL: &str = r#"{"match": [{"uri": {"prefix": "/"}}], "providers": [
+const FULL: &str = r#"{"match": [{"uri": {"prefix": "/"}}], "claimHeaders": [{"header": "x-z", "claim": ["a", "b"]}],
+    "providers": [
     {"name": "a", "issuer": "i", "audiences": ["x"], "remoteJwks": {"uri": "https://keys.test/k?x", "cluster": "keys",
         "timeout": "1s", "cacheDuration": "10s"}, "fromHeaders": [{"name": "x-a", "prefix": "T "}, {"name": "x-b"}],
         "fromParams": ["t"], "fromCookies": ["c"], "forwardOriginalToken": true, "outputPayloadToHeader": "x-p",
