@@ -13,7 +13,7 @@ pub(super) fn filters() -> Vec<Value> {
         ]}}],
         "principals": [{"any": true}],
     }}});
-    let abort = json!({"http_status": 503, "percentage": {"numerator": 1, "denominator": "MILLION"}});
+    let abort = json!({"http_status": 200, "percentage": {"numerator": 1, "denominator": "MILLION"}});
     vec![
         json!({"name": "rbac", "typed_config": {"@type": format!("{PREFIX}.filters.http.rbac.v3.RBAC"), "rules": rules}}),
         json!({"name": "fault", "typed_config": {

@@ -45,7 +45,8 @@ pub(crate) async fn serve_connection(worker: Rc<Worker>, chain: Rc<LiveChain<Htt
     .await;
     let _counted = http2.map(|http2| chain.current().connection(http2));
     match http2 {
-        Some(true) => http2::serve(worker, chain, io, properties, watch).await,
+        // Larger, and rarer in great numbers.
+        Some(true) => Box::pin(http2::serve(worker, chain, io, properties, watch)).await,
         Some(false) => http1::serve(worker, chain, io, properties, watch).await,
         // Gone, or silent, before it had said anything: nobody to answer.
         None => {}

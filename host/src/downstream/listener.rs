@@ -198,7 +198,9 @@ async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: Tc
     let _ = stream.set_nodelay(true);
     let Ok((destination, redirected)) = destination(&stream, serving.plan.use_original_dst) else { return };
     let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-    let admitted = match serving.plan.chains.admit(stream, peer, destination, id).await {
+    // What is done with here once is not to take room for as long as the connection lasts.
+    let admitting = Box::pin(serving.plan.chains.admit(stream, peer, destination, id));
+    let admitted = match admitting.await {
         Ok(admitted) => admitted,
         Err(rejected) => {
             serving.stats.rejected(rejected.reason.word());
@@ -209,7 +211,7 @@ async fn serve(worker: Rc<Worker>, _room: Room, serving: Rc<Serving>, stream: Tc
     let accepted = Accepted { transport: admitted.transport, properties: Rc::new(properties) };
     match serving.chains.get(admitted.chain).cloned() {
         Some(Served::Http(chain)) => serve_connection(worker.clone(), chain, accepted).await,
-        Some(Served::Tcp(chain)) => tcp::serve(worker.clone(), chain.current(), accepted).await,
+        Some(Served::Tcp(chain)) => Box::pin(tcp::serve(worker.clone(), chain.current(), accepted)).await,
         None => {}
     }
 }

@@ -48,7 +48,12 @@ impl Http1Io {
         if self.read.capacity() - self.read.len() < READ_SIZE / 2 {
             self.read.reserve(if self.read.is_empty() { READ_SIZE } else { LARGE_READ_SIZE });
         }
-        let read = ready!(tokio_util::io::poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.read));
+        let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.read);
+        if read.is_pending() && self.read.is_empty() {
+            // Most connections are idle most of the time.
+            self.read = BytesMut::new();
+        }
+        let read = ready!(read);
         match read {
             Ok(0) | Err(_) => {
                 self.ended = true;

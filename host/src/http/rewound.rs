@@ -18,6 +18,8 @@ pub(crate) struct Rewound<T = Transport> {
 
 impl<T> Rewound<T> {
     pub(crate) fn new(transport: T, read: BytesMut) -> Self {
+        // One that is empty may still hold on to memory.
+        let read = if read.is_empty() { BytesMut::new() } else { read };
         Self { transport, read }
     }
 }

@@ -1,28 +1,40 @@
 //! Tasks whose panics end nobody else.
 
 use crate::worker::Worker;
+use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// Runs a task of a connection or a stream. A panic in it is a fault of this program: it is said and counted, what the
 /// task holds is dropped, and so its connection is closed, or its stream reset; nothing else on the worker is touched.
 pub(crate) fn spawn(worker: &Rc<Worker>, task: impl Future<Output = ()> + 'static) {
-    let worker = worker.clone();
-    tokio::task::spawn_local(async move {
-        let mut task = pin!(task);
+    tokio::task::spawn_local(Guarded { task, worker: worker.clone() });
+}
+
+pin_project! {
+    // An async block would have the task twice: as what it has taken, and as what it waits for.
+    struct Guarded<T> {
+        #[pin]
+        task: T,
+        worker: Rc<Worker>,
+    }
+}
+
+impl<T: Future<Output = ()>> Future for Guarded<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
         // Its state is never looked at again after a panic.
-        let guarded = std::future::poll_fn(|cx| {
-            catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))).unwrap_or_else(|_| {
-                tracing::error!("a task has panicked: its connection or stream is cut off");
-                worker.panics.add(1);
-                Poll::Ready(())
-            })
-        });
-        guarded.await;
-    });
+        catch_unwind(AssertUnwindSafe(|| this.task.poll(cx))).unwrap_or_else(|_| {
+            tracing::error!("a task has panicked: its connection or stream is cut off");
+            this.worker.panics.add(1);
+            Poll::Ready(())
+        })
+    }
 }
 
 #[cfg(test)]
