@@ -224,8 +224,8 @@ impl Fleet {
         }
     }
 
-    /// Has certificates renewed, and those used that are new. Whether others are trusted than before, so that everything
-    /// has to be made anew.
+    /// Has certificates renewed, and those used that are new. Whether others are trusted than before, so that
+    /// everything has to be made anew.
     fn refresh_identities(&mut self, now: SystemTime) -> bool {
         let Refreshed { certificates, trust, faults } = self.identities.refresh(now);
         if certificates && !trust {

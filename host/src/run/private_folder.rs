@@ -1,5 +1,5 @@
-//! A folder of this user alone, for keys. It is gone with its process; what one that was killed has left behind goes when
-//! the next starts.
+//! A folder of this user alone, for keys. It is gone with its process; what one that was killed has left behind goes
+//! when the next starts.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;

@@ -1,4 +1,5 @@
-//! Who may vouch for a peer: the authorities of its trust domain, so that those of one cannot make identities of another.
+//! Who may vouch for a peer: the authorities of its trust domain, so that those of one cannot make identities of
+//! another.
 
 use crate::tls::error::TlsError;
 use crate::tls::material::{self, Faults};
