@@ -43,7 +43,9 @@ impl Bench {
         let bench = Self { options, upstream, modules, report: Report::default(), directory, certificates };
         // Compiles what is not in the cache: no figure is to be that of a compiler.
         let modules = &bench.modules;
-        for filters in [modules.six(0.0), modules.six_as_theirs(), modules.traffic(), modules.trivial(5), modules.hostcall("hit")] {
+        for filters in
+            [modules.six(0.0), modules.six_as_theirs(), modules.traffic(), modules.trivial(5), modules.hostcall("hit")]
+        {
             Setup { kind: Kind::Outrigger, filters, listener: Listener::HTTP1 }.start(&bench.surroundings())?;
         }
         Ok(bench)
@@ -101,8 +103,11 @@ impl Modules {
     /// Our six, as our proxy runs what it knows nothing of.
     pub(crate) fn six_as_theirs(&self) -> Filters {
         let configured = six_filters().into_iter().zip(&self.six);
-        let plugins = configured
-            .map(|((_, configuration), (module, _))| Plugin { module: module.clone(), ours: None, configuration });
+        let plugins = configured.map(|((_, configuration), (module, _))| Plugin {
+            module: module.clone(),
+            ours: None,
+            configuration,
+        });
         Filters::Wasm(plugins.collect())
     }
 

@@ -423,16 +423,18 @@ impl FilteredStream {
     fn release(&mut self, direction: Direction, index: usize) -> Option<BodyBuffer> {
         let shown = self.take_shown(index, direction);
         let mut released = BodyBuffer::default();
-        let mut headers = None;
+        let (mut headers, mut was_held) = (None, true);
         self.with_flow(index, direction, |flow| {
-            flow.hold = Hold::Nothing;
+            was_held = std::mem::take(&mut flow.hold) != Hold::Nothing;
             flow.held_end = None;
             headers = flow.headers.take();
             released = std::mem::take(&mut flow.unseen);
         });
         released.append(shown);
         self.allow(index, direction, Access::NONE);
-        self.count_held(direction, false);
+        if was_held {
+            self.count_held(direction, false);
+        }
         let replies = self.replies;
         if headers.is_some() {
             self.pass_headers(direction, self.after(direction, index), false);

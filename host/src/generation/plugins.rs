@@ -54,7 +54,7 @@ impl ModuleCache {
             Run::Linked(_) => linking = true,
         });
         let mut loaded = Modules { sources, by_name: BTreeMap::new(), linking: None };
-        let mut load = |name: &str, module: &Module, faults: &mut Faults| {
+        let load = |name: &str, module: &Module, faults: &mut Faults| {
             let loaded = bytes(module).and_then(|bytes| self.load(&bytes));
             loaded.map_err(|reason| faults.push(format!("module {name}: {reason}"))).ok()
         };
@@ -106,7 +106,12 @@ fn plugins_of(filter: &NetworkFilter) -> &[snapshot::Plugin] {
 }
 
 /// The plans of a chain's plugins; what is wrong with them is added to the faults.
-pub(super) fn plans(filter: &NetworkFilter, modules: &Modules<'_>, place: &str, faults: &mut Faults) -> Vec<PluginPlan> {
+pub(super) fn plans(
+    filter: &NetworkFilter,
+    modules: &Modules<'_>,
+    place: &str,
+    faults: &mut Faults,
+) -> Vec<PluginPlan> {
     // What clients of the chain may send, where it is HTTP.
     let headers = match filter {
         NetworkFilter::HttpConnectionManager(manager) => Some(&manager.limits),
