@@ -54,10 +54,10 @@ impl HeaderList {
 
     /// Every value of the header `name` (lower-case), in order.
     pub fn values<'l, 'n>(&'l self, name: &'n str) -> impl Iterator<Item = &'l [u8]> + use<'l, 'n> {
-        let name = name.as_bytes();
+        let length = name.len();
         self.entries
             .iter()
-            .filter(move |entry| self.may_be(entry, name) && self.span(entry.name) == name)
+            .filter(move |entry| entry.name_len() == length && self.span(entry.name) == name.as_bytes())
             .map(|entry| self.span(entry.value))
     }
 
@@ -70,7 +70,7 @@ impl HeaderList {
     pub fn position(&self, name: &[u8]) -> Option<usize> {
         self.entries
             .iter()
-            .position(|entry| self.may_be(entry, name) && self.span(entry.name).eq_ignore_ascii_case(name))
+            .position(|entry| entry.name_len() == name.len() && self.span(entry.name).eq_ignore_ascii_case(name))
     }
 
     /// The header at a position, as (name, value).
@@ -131,18 +131,13 @@ impl HeaderList {
     /// Removes every header `name`, in any case.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) {
         let (Self { bytes, entries }, name) = (self, name.as_ref());
-        entries.retain(|entry| !may_be(bytes, entry, name) || !span(bytes, entry.name).eq_ignore_ascii_case(name));
+        entries.retain(|entry| entry.name_len() != name.len() || !span(bytes, entry.name).eq_ignore_ascii_case(name));
     }
 
     fn store(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Option<(u32, u32)> {
         let start = u32::try_from(self.bytes.len()).ok()?;
         write(&mut self.bytes);
         Some((start, u32::try_from(self.bytes.len()).ok()?))
-    }
-
-    /// Whether an entry can have a name, in any case: most are told apart without being compared.
-    fn may_be(&self, entry: &Entry, name: &[u8]) -> bool {
-        may_be(&self.bytes, entry, name)
     }
 
     fn span(&self, range: (u32, u32)) -> &[u8] {
@@ -158,13 +153,6 @@ impl Entry {
     fn value_len(&self) -> usize {
         self.value.1.saturating_sub(self.value.0) as usize
     }
-}
-
-/// Lengths first, then the last byte: names of one length often begin alike.
-fn may_be(bytes: &[u8], entry: &Entry, name: &[u8]) -> bool {
-    let Some(last) = name.last() else { return entry.name_len() == 0 };
-    let place = (entry.name.1 as usize).wrapping_sub(1);
-    entry.name_len() == name.len() && bytes.get(place).is_none_or(|byte| byte.eq_ignore_ascii_case(last))
 }
 
 fn span(bytes: &[u8], (start, end): (u32, u32)) -> &[u8] {

@@ -147,14 +147,10 @@ impl FilteredStream {
 
     /// What comes out next of a direction.
     pub fn next(&mut self, direction: Direction) -> Option<Event> {
-        let edits = self.chain.edits_bodies;
-        let out = self.out.get_mut(direction as usize)?;
-        if edits && out.len() == 1 && out.first() == Some(&Event::Headers { end: false }) {
-            // The first part of the body may change what the headers say of its length.
-            if waits_for_body(&mut self.stream.state.borrow_mut(), direction) {
-                return None;
-            }
+        if self.headers_wait(direction) {
+            return None;
         }
+        let out = self.out.get_mut(direction as usize)?;
         let event = (!out.is_empty()).then(|| out.remove(0))?;
         if event == (Event::Headers { end: false }) && self.body_edited.get(direction as usize) == Some(&true) {
             self.stream.state.borrow_mut().headers(direction).retain(|name, _| name != b"content-length");
@@ -171,9 +167,16 @@ impl FilteredStream {
         waiting < 8 && self.held_bytes.get(direction as usize).is_some_and(|held| *held < self.buffer_limit())
     }
 
-    /// Whether everything that has passed the filters has been taken.
+    /// Whether everything that has passed the filters has been taken, as far as it can be without more of the body.
     pub fn is_drained(&self, direction: Direction) -> bool {
-        self.out.get(direction as usize).is_none_or(|out| out.is_empty())
+        self.out.get(direction as usize).is_none_or(|out| out.is_empty()) || self.headers_wait(direction)
+    }
+
+    /// Whether headers wait for the first part of their body, which may change what they say of its length.
+    fn headers_wait(&self, direction: Direction) -> bool {
+        let alone =
+            self.out.get(direction as usize).is_some_and(|out| out.as_slice() == [Event::Headers { end: false }]);
+        alone && self.chain.edits_bodies && waits_for_body(&mut self.stream.state.borrow_mut(), direction)
     }
 
     /// Whether a filter holds the stream.
@@ -423,16 +426,18 @@ impl FilteredStream {
     fn release(&mut self, direction: Direction, index: usize) -> Option<BodyBuffer> {
         let shown = self.take_shown(index, direction);
         let mut released = BodyBuffer::default();
-        let mut headers = None;
+        let (mut headers, mut was_held) = (None, true);
         self.with_flow(index, direction, |flow| {
-            flow.hold = Hold::Nothing;
+            was_held = std::mem::take(&mut flow.hold) != Hold::Nothing;
             flow.held_end = None;
             headers = flow.headers.take();
             released = std::mem::take(&mut flow.unseen);
         });
         released.append(shown);
         self.allow(index, direction, Access::NONE);
-        self.count_held(direction, false);
+        if was_held {
+            self.count_held(direction, false);
+        }
         let replies = self.replies;
         if headers.is_some() {
             self.pass_headers(direction, self.after(direction, index), false);

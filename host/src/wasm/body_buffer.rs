@@ -32,7 +32,10 @@ impl BodyBuffer {
     /// Appends all of another buffer.
     pub fn append(&mut self, mut other: Self) {
         self.length += other.length;
-        self.chunks.append(&mut other.chunks);
+        match self.chunks.is_empty() {
+            true => self.chunks = other.chunks,
+            false => self.chunks.append(&mut other.chunks),
+        }
     }
 
     /// Takes the first chunk out.
