@@ -136,8 +136,13 @@ fn snapshot(cases: &[&Located], clusters: &BTreeMap<String, (u16, bool)>) -> Res
     let document =
         json!({"workers": 1, "listeners": listeners?, "clusters": clusters.collect::<Vec<_>>(), "modules": {}});
     let mut snapshot: Snapshot = serde_json::from_value(document).map_err(|error| error.to_string())?;
-    for plugin in cases.iter().flat_map(|located| &located.plugins) {
-        snapshot.modules.insert(plugin.module.clone(), Module::Embedded(plugin.module.clone()));
+    for located in cases {
+        for plugin in &located.plugins {
+            let (name, module) = module(located, plugin);
+            if !snapshot.modules.contains_key(&name) {
+                snapshot.modules.insert(name, module?);
+            }
+        }
     }
     for located in cases.iter().filter(|located| !located.case.metadata.is_empty()) {
         snapshot.modules.insert(metadata_module(located), Module::File(write_metadata(located)?));
@@ -172,7 +177,7 @@ fn listener(located: &Located) -> Result<Value, String> {
 /// they are about is the filters.
 fn connection_manager(located: &Located) -> Value {
     let plugins = located.plugins.iter().enumerate();
-    let plugins = plugins.map(|(i, config)| plugin(config, &format!("{}/{i}", located.id)));
+    let plugins = plugins.map(|(i, config)| plugin(located, config, &format!("{}/{i}", located.id)));
     let metadata = (!located.case.metadata.is_empty())
         .then(|| json!({"name": metadata_module(located), "module": metadata_module(located)}));
     json!({
@@ -184,15 +189,35 @@ fn connection_manager(located: &Located) -> Value {
 }
 
 /// A plugin; cases share one VM per module, as plugins of the same module do by default.
-fn plugin(plugin: &Plugin, name: &str) -> Value {
+fn plugin(located: &Located, plugin: &Plugin, name: &str) -> Value {
+    let (module, _) = module(located, plugin);
     json!({
         "name": name,
-        "module": plugin.module,
+        "module": module,
         "rootId": name,
-        "vmId": plugin.module,
+        "vmId": module,
         "limits": {"body": 8 << 20},
         "configuration": plugin.configuration,
     })
+}
+
+/// The module of a plugin, and its name: of a case with one plugin the filter's own, as a file; of one with more our
+/// proxy's, which links filters that stand together.
+fn module(located: &Located, plugin: &Plugin) -> (String, Result<Module, String>) {
+    let name = &plugin.module;
+    match located.plugins.len() {
+        1 => (format!("{name} alone"), write_module(name).map(Module::File)),
+        _ => (name.clone(), Ok(Module::Embedded(name.clone()))),
+    }
+}
+
+/// Writes a module of ours where a user's would be.
+fn write_module(name: &str) -> Result<PathBuf, String> {
+    let module = modules::find(name).ok_or_else(|| format!("there is no module {name}"))?;
+    let folder = tools::target_directory().join("case-modules");
+    let file = folder.join(format!("{name}.wasm"));
+    fs::create_dir_all(&folder).and_then(|()| fs::write(&file, module.bytes)).map_err(|error| error.to_string())?;
+    Ok(file)
 }
 
 /// The name of the module that stands for the filters that would have left a case's metadata.

@@ -5,7 +5,9 @@ use crate::data_path::{OK, each, equal, trial};
 use libtest_mimic::Trial;
 use outrigger_tests::raw::http2::{Answer, Frame, flag, kind};
 use outrigger_tests::raw::{After, Http2, Served, Upstream, cluster};
+use outrigger_tests::tools;
 use serde_json::json;
+use std::fs;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -13,6 +15,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("http2_requests::bodies_of_another_length", bodies),
         trial("http2_requests::trailers", trailers),
         trial("http2_requests::passed_on", passed_on),
+        trial("http2_requests::lengths_that_a_plugin_may_edit", edited),
     ]
 }
 
@@ -226,4 +229,35 @@ fn passed_on() -> Result<(), String> {
         ("x", Some("1,2")),
     ];
     expected.into_iter().try_for_each(|(name, value)| equal(name, request.header(name).as_deref(), value))
+}
+
+/// A plugin that may edit bodies holds back what headers say of their length, and nothing else.
+fn edited() -> Result<(), String> {
+    let guest = guests::find("edit_body").ok_or("there is no such guest")?;
+    let folder = tools::target_directory().join("case-modules");
+    let file = folder.join("edit_body.wasm");
+    fs::create_dir_all(&folder).and_then(|()| fs::write(&file, guest.bytes)).map_err(|error| error.to_string())?;
+    let upstream = Upstream::answering(OK, After::Keep)?;
+    let rows = [
+        ("nothing is edited", "response_body 1 1 x", "ok"),
+        ("more before it", "response_body 0 0 more", "moreok"),
+        ("another", "response_body 0 4294967295 another hold", "another"),
+    ];
+    each(rows, |(what, script, body)| {
+        let run = || {
+            let plugin = json!({"name": "edit", "module": "edit", "vmConfiguration": script});
+            let modules = json!({"edit": {"file": file}});
+            let clusters = vec![cluster("up", &[upstream.port], json!({}))];
+            let manager = json!({"plugins": [plugin]});
+            let served = Served::start_with(manager, clusters, json!({"modules": modules}))?;
+            let mut client = Http2::connect(served.port)?;
+            client.get(1, "/")?;
+            let answer = client.answer(1)?;
+            equal("answer", (answer.status(), answer.text().as_str()), (200, *body))?;
+            // A length that is told is the body's.
+            let told = answer.headers.get("content-length").map_or(body.len().to_string(), String::clone);
+            equal("content-length", told, body.len().to_string())
+        };
+        run().map_err(|fault| ((*what).to_owned(), fault))
+    })
 }
