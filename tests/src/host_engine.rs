@@ -7,7 +7,7 @@ use crate::{certs, tools};
 use compiler::snapshot::{Module, Snapshot};
 use host::{Options, Proxy};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -139,9 +139,7 @@ fn snapshot(cases: &[&Located], clusters: &BTreeMap<String, (u16, bool)>) -> Res
     for located in cases {
         for plugin in &located.plugins {
             let (name, module) = module(located, plugin);
-            if !snapshot.modules.contains_key(&name) {
-                snapshot.modules.insert(name, module?);
-            }
+            snapshot.modules.insert(name, module?);
         }
     }
     for located in cases.iter().filter(|located| !located.case.metadata.is_empty()) {
@@ -211,12 +209,19 @@ fn module(located: &Located, plugin: &Plugin) -> (String, Result<Module, String>
     }
 }
 
-/// Writes a module of ours where a user's would be.
+/// Writes a module of ours where a user's would be, once.
 fn write_module(name: &str) -> Result<PathBuf, String> {
-    let module = modules::find(name).ok_or_else(|| format!("there is no module {name}"))?;
+    static WRITTEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let folder = tools::target_directory().join("case-modules");
     let file = folder.join(format!("{name}.wasm"));
-    fs::create_dir_all(&folder).and_then(|()| fs::write(&file, module.bytes)).map_err(|error| error.to_string())?;
+    let mut written = WRITTEN.lock().map_err(|_| "a thread that wrote a module has failed")?;
+    if written.insert(name.to_owned()) {
+        let module = modules::find(name).ok_or_else(|| format!("there is no module {name}"))?;
+        // Another process that runs the same tests has it whole, this one's or its own.
+        let whole = folder.join(format!("{name}-{}", std::process::id()));
+        let write = fs::create_dir_all(&folder).and_then(|()| fs::write(&whole, module.bytes));
+        write.and_then(|()| fs::rename(&whole, &file)).map_err(|error| error.to_string())?;
+    }
     Ok(file)
 }
 

@@ -70,12 +70,16 @@ pub(super) fn metadata() -> Value {
     json!({"filter_metadata": {"envoy.transport_socket_match": {TLS: true}}})
 }
 
+/// Whom the system trusts, where Debian, Ubuntu, Alpine and Arch have it. Envoy has a field for that
+/// (`system_root_certs`) which does nothing; where the file is missing it does not start.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Whom a cluster trusts: a certificate of this authority, or of those that the system trusts, for one of these names.
 fn validation(socket: &UpstreamTls) -> Value {
     let context = match &socket.trusted_ca {
         _ if !socket.trust_bundles.is_empty() => Trust::upstream(socket).validator(),
         Some(authority) => json!({"trusted_ca": source(authority)}),
-        None => json!({"system_root_certs": {}}),
+        None => json!({"trusted_ca": {"filename": SYSTEM_ROOTS}}),
     };
     let exact = |name: &String| match name.contains("://") {
         true => subject("URI", &json!({"exact": name})),

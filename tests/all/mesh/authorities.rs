@@ -24,6 +24,18 @@ fn issue(authority: &Authority, identity: &str) -> Result<WorkloadCertificate, S
     authority.issue(&identity.parse()?, DEFAULT_LIFETIME, SystemTime::now())
 }
 
+/// What a client shows that an authority vouches for.
+pub(super) fn shown(authority: &Authority, identity: &str) -> Result<Shown, String> {
+    issue(authority, identity).map(|WorkloadCertificate { chain, key, .. }| Shown { chain, key })
+}
+
+/// A MeshConfig by which an authority vouches for workloads of `other.example`.
+pub(super) fn trusted_for_their_domain(authority: &Authority) -> Result<String, String> {
+    let roots: String = issue(authority, "spiffe://other.example/ns/a/sa/b")?.roots;
+    let roots: String = roots.lines().map(|line| format!("    {line}\n")).collect();
+    Ok(mesh_config(&format!("caCertificates:\n- trustDomains: [other.example]\n  pem: |\n{roots}")))
+}
+
 /// MeshConfig.
 fn mesh_config(text: &str) -> String {
     let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
@@ -78,17 +90,12 @@ fn of_other_trust_domains() -> Result<(), String> {
     let mesh = three(network, &upstream) + &peer_authentication("STRICT");
     let mut sidecars = Sidecars::start(network, &mesh)?;
     let other = Authority::root("Other", SystemTime::now())?;
-    let shown = |authority: &Authority, identity: &str| {
-        issue(authority, identity).map(|WorkloadCertificate { chain, key, .. }| Shown { chain, key })
-    };
     let theirs = shown(&other, "spiffe://other.example/ns/shop/sa/carts")?;
     let caller = sidecars.caller(REVIEWS);
     let status = |shown: &Shown| caller.get(Some(shown)).map(|answer| answer.get(9..12).unwrap_or("").to_owned());
     equal("before", status(&theirs).is_err(), true)?;
     sidecars.rejected("reviews", "unknown_issuer")?;
-    let roots: String = issue(&other, "spiffe://other.example/ns/a/sa/b")?.roots;
-    let roots: String = roots.lines().map(|line| format!("    {line}\n")).collect();
-    let mesh = mesh + &mesh_config(&format!("caCertificates:\n- trustDomains: [other.example]\n  pem: |\n{roots}"));
+    let mesh = mesh + &trusted_for_their_domain(&other)?;
     sidecars.reload(&mesh)?;
     equal("a workload of theirs", status(&theirs)?, "200".to_owned())?;
     let told = client_certificate(&upstream)?.unwrap_or_default();
