@@ -50,17 +50,19 @@ pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Reso
     crate::mesh::by_age(mesh.resources.request_authentications.iter().filter(near))
 }
 
-/// What the filter has to say of rules by itself, at `providers[i]`.
-pub(crate) fn check(mesh: &Mesh<'_>, resource: &Resource<RequestAuthentication>, at: &mut At) {
+/// Refuses rules of which no configuration can be made, and what the filter would not take.
+pub(crate) fn check(mesh: &Mesh<'_>, resource: &Resource<RequestAuthentication>, report: &mut Report) {
     let workload = Workload { namespace: resource.metadata.namespace().to_owned(), ..Workload::default() };
-    let mut report = Report::default();
-    let mut asked = Asked { mesh, workload: &workload, credentials: None, report: &mut report };
-    let rules = resource.spec.jwt_rules.iter().enumerate();
-    let providers = rules.filter_map(|(index, rule)| asked.provider(resource, index, rule, &mut Vec::new()));
-    let config = Config { providers: providers.collect(), ..Config::default() };
-    // Of one that is refused already nothing is to be added.
-    if report.faults.is_empty() {
-        jwt_authn::check(&config, at);
+    for (index, rule) in resource.spec.jwt_rules.iter().enumerate() {
+        let mut asked = Asked { mesh, workload: &workload, credentials: None, report };
+        let Some(provider) = asked.provider(resource, index, rule, &mut Vec::new()) else { continue };
+        let mut at = At::root();
+        jwt_authn::check(&Config { providers: vec![provider], ..Config::default() }, &mut at);
+        for fault in at.into_faults().iter() {
+            // A provider has the fields of its rule.
+            let path = fault.path.replacen("providers[0]", &format!("spec.jwtRules[{index}]"), 1);
+            report.refuse(Field { name: resource, path: &path }, &fault.value, fault.reason.clone());
+        }
     }
 }
 
