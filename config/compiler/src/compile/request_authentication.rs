@@ -50,19 +50,12 @@ pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Reso
     crate::mesh::by_age(mesh.resources.request_authentications.iter().filter(near))
 }
 
-/// Refuses rules of which no configuration can be made, and what the filter would not take.
+/// Refuses what no filter would take, whomever it is for.
 pub(crate) fn check(mesh: &Mesh<'_>, resource: &Resource<RequestAuthentication>, report: &mut Report) {
     let workload = Workload { namespace: resource.metadata.namespace().to_owned(), ..Workload::default() };
+    let mut asked = Asked { mesh, workload: &workload, credentials: None, report };
     for (index, rule) in resource.spec.jwt_rules.iter().enumerate() {
-        let mut asked = Asked { mesh, workload: &workload, credentials: None, report };
-        let Some(provider) = asked.provider(resource, index, rule, &mut Vec::new()) else { continue };
-        let mut at = At::root();
-        jwt_authn::check(&Config { providers: vec![provider], ..Config::default() }, &mut at);
-        for fault in at.into_faults().iter() {
-            // A provider has the fields of its rule.
-            let path = fault.path.replacen("providers[0]", &format!("spec.jwtRules[{index}]"), 1);
-            report.refuse(Field { name: resource, path: &path }, &fault.value, fault.reason.clone());
-        }
+        asked.provider(resource, index, rule, &mut Vec::new());
     }
 }
 
@@ -75,7 +68,28 @@ struct Asked<'a, 'm> {
 }
 
 impl Asked<'_, '_> {
+    /// What a rule is to the filter, which takes it.
     fn provider(
+        &mut self,
+        resource: &Resource<RequestAuthentication>,
+        index: usize,
+        rule: &api::JwtRule,
+        clusters: &mut Vec<Cluster>,
+    ) -> Option<Provider> {
+        let provider = self.written(resource, index, rule, clusters)?;
+        let config = Config { providers: vec![provider], ..Config::default() };
+        let mut at = At::root();
+        jwt_authn::check(&config, &mut at);
+        let faults = at.into_faults();
+        for fault in faults.iter() {
+            // A provider has the fields of its rule.
+            let path = fault.path.replacen("providers[0]", &format!("spec.jwtRules[{index}]"), 1);
+            self.report.refuse(Field { name: resource, path: &path }, &fault.value, fault.reason.clone());
+        }
+        config.providers.into_iter().next()
+    }
+
+    fn written(
         &mut self,
         resource: &Resource<RequestAuthentication>,
         index: usize,
