@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -169,7 +169,9 @@ fn nobody_answers() -> Value {
 
 /// A folder with the certificate of a workload, as a proxy has it.
 pub(super) fn certificates(workload: &Workload) -> Result<PathBuf, String> {
-    let name = format!("parity-{}-{}", std::process::id(), workload.name);
+    // Examples run side by side, and have workloads of one name.
+    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("parity-{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
     let folder = tools::target_directory().join("envoy").join(name);
     let identity = format!("spiffe://cluster.local/ns/{}/sa/{}", workload.namespace, workload.service_account);
     // The client asks for no name of a server that is none.
