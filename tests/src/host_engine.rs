@@ -209,17 +209,25 @@ fn module(located: &Located, plugin: &Plugin) -> (String, Result<Module, String>
     }
 }
 
-/// Writes a module of ours where a user's would be, once.
+/// A module of ours where a user's would be.
 fn write_module(name: &str) -> Result<PathBuf, String> {
+    let module = modules::find(name).ok_or_else(|| format!("there is no module {name}"))?;
+    module_file(name, module.bytes)
+}
+
+/// The file of a module, written once.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn module_file(name: &str, bytes: &[u8]) -> Result<PathBuf, String> {
     static WRITTEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let folder = tools::target_directory().join("case-modules");
     let file = folder.join(format!("{name}.wasm"));
     let mut written = WRITTEN.lock().map_err(|_| "a thread that wrote a module has failed")?;
     if written.insert(name.to_owned()) {
-        let module = modules::find(name).ok_or_else(|| format!("there is no module {name}"))?;
         // Another process that runs the same tests has it whole, this one's or its own.
         let whole = folder.join(format!("{name}-{}", std::process::id()));
-        let write = fs::create_dir_all(&folder).and_then(|()| fs::write(&whole, module.bytes));
+        let write = fs::create_dir_all(&folder).and_then(|()| fs::write(&whole, bytes));
         write.and_then(|()| fs::rename(&whole, &file)).map_err(|error| error.to_string())?;
     }
     Ok(file)
@@ -248,8 +256,5 @@ fn write_metadata(located: &Located) -> Result<PathBuf, String> {
         size = encoded.len()
     );
     let module = wat::parse_str(text).map_err(|error| error.to_string())?;
-    let folder = tools::target_directory().join("case-modules");
-    let file = folder.join(format!("{}.wasm", located.id.replace("::", "-")));
-    fs::create_dir_all(&folder).and_then(|()| fs::write(&file, module)).map_err(|error| error.to_string())?;
-    Ok(file)
+    module_file(&located.id.replace("::", "-"), &module)
 }

@@ -16,7 +16,7 @@ use plugin_config::{At, Faults, Quoted};
 use std::time::Duration;
 
 /// The property that `authz` reads the claims of a verified token from: a JSON object.
-const CLAIMS_PROPERTY: &str = "outrigger.jwt";
+pub const CLAIMS_PROPERTY: &str = "outrigger.jwt";
 
 /// Makes the filter from a plugin configuration.
 ///

@@ -31,7 +31,7 @@ mod verifier;
 pub use claim_headers::claim_headers;
 pub use compile::check;
 pub use config::{ClaimHeader, ClaimToHeader, Config, Discovery, HeaderLocation, Provider, RemoteJwks};
-pub use filter::{build, configure};
+pub use filter::{CLAIMS_PROPERTY, build, configure};
 
 #[cfg(all(feature = "module", target_family = "wasm"))]
 proxy_wasm_shim::register! { configure: configure, callbacks: [request_headers, tick, call] }

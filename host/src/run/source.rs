@@ -68,18 +68,21 @@ impl Source {
     /// What is wrong with a CA that is named.
     pub(crate) fn identities(&self, now: SystemTime) -> Result<Identities, Faults> {
         match self {
-            Self::Mesh(arguments) if arguments.workload_api().is_some() => {
-                let choice = match &arguments.spiffe_hint {
-                    Some(hint) => Choice::Hint(hint.clone()),
-                    None if arguments.all => Choice::Workload,
-                    None => Choice::First,
-                };
-                Identities::of_workload_api(arguments.workload_api().unwrap_or_default(), choice)
-            }
-            Self::Mesh(arguments) if arguments.certs.is_none() && (arguments.all || arguments.ca.is_some()) => {
-                Identities::embedded(arguments.ca.as_deref(), now)
-            }
-            _ => Ok(self.kept_identities()),
+            Self::Mesh(arguments) => match arguments.workload_api() {
+                Some(socket) => {
+                    let choice = match &arguments.spiffe_hint {
+                        Some(hint) => Choice::Hint(hint.clone()),
+                        None if arguments.all => Choice::Workload,
+                        None => Choice::First,
+                    };
+                    Identities::of_workload_api(socket, choice)
+                }
+                None if arguments.certs.is_none() && (arguments.all || arguments.ca.is_some()) => {
+                    Identities::embedded(arguments.ca.as_deref(), now)
+                }
+                None => Ok(self.kept_identities()),
+            },
+            Self::Snapshot(_) => Ok(self.kept_identities()),
         }
     }
 

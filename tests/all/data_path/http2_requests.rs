@@ -3,11 +3,10 @@
 
 use crate::data_path::{OK, each, equal, trial};
 use libtest_mimic::Trial;
+use outrigger_tests::host_engine::module_file;
 use outrigger_tests::raw::http2::{Answer, Frame, flag, kind};
 use outrigger_tests::raw::{After, Http2, Served, Upstream, cluster};
-use outrigger_tests::tools;
 use serde_json::json;
-use std::fs;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -234,9 +233,7 @@ fn passed_on() -> Result<(), String> {
 /// A plugin that may edit bodies holds back what headers say of their length, and nothing else.
 fn edited() -> Result<(), String> {
     let guest = guests::find("edit_body").ok_or("there is no such guest")?;
-    let folder = tools::target_directory().join("case-modules");
-    let file = folder.join("edit_body.wasm");
-    fs::create_dir_all(&folder).and_then(|()| fs::write(&file, guest.bytes)).map_err(|error| error.to_string())?;
+    let file = module_file(guest.name, guest.bytes)?;
     let upstream = Upstream::answering(OK, After::Keep)?;
     let rows = [
         ("nothing is edited", "response_body 1 1 x", "ok"),

@@ -2,7 +2,7 @@
 //! openssl and by curl.
 
 use super::identity::{OK, equal, three, trial};
-use super::{Network, Sidecars};
+use super::{Network, Sidecars, gateway};
 use host::ca::{Authority, DEFAULT_LIFETIME};
 use libtest_mimic::Trial;
 use outrigger_tests::caller::{Caller, Shown};
@@ -51,20 +51,8 @@ stringData:
 fn start(network: Network, upstream: &Upstream) -> Result<(Sidecars, Ipv4Addr), String> {
     let address = network.address(GATEWAY);
     let secrets = NAMES.map(secret).into_iter().collect::<Result<String, _>>()?;
-    let gateway = format!(
-        "---
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {{name: gateway, namespace: shop, labels: {{istio: gateway}}}}
-spec: {{address: {address}, serviceAccount: gateway}}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {{name: door, namespace: shop}}
-spec:
-  selector: {{istio: gateway}}
-  servers:
-  - port: {{number: 8443, name: https-a, protocol: HTTPS}}
+    let servers = format!(
+        "  - port: {{number: 8443, name: https-a, protocol: HTTPS}}
     bind: {address}
     hosts: [a.example]
     tls: {{mode: SIMPLE, credentialName: a-example}}
@@ -79,14 +67,9 @@ spec:
   - port: {{number: 8080, name: http, protocol: HTTP}}
     bind: {address}
     hosts: ['*']
-    tls: {{httpsRedirect: true}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: door, namespace: shop}}
-spec: {{hosts: ['*'], gateways: [door], http: [{{route: [{{destination: {{host: reviews}}}}]}}]}}
-"
+    tls: {{httpsRedirect: true}}"
     );
+    let gateway = gateway(address, &servers);
     Ok((Sidecars::start(network, &(three(network, upstream) + &secrets + &gateway))?, address))
 }
 

@@ -120,6 +120,31 @@ spec:
     )
 }
 
+/// A workload that is a gateway, a Gateway with these servers, a line or more for each, and all that comes to reviews.
+fn gateway(address: Ipv4Addr, servers: &str) -> String {
+    format!(
+        "---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: gateway, namespace: shop, labels: {{istio: gateway}}}}
+spec: {{address: {address}, serviceAccount: gateway}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: door, namespace: shop}}
+spec:
+  selector: {{istio: gateway}}
+  servers:
+{servers}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: door, namespace: shop}}
+spec: {{hosts: ['*'], gateways: [door], http: [{{route: [{{destination: {{host: reviews}}}}]}}]}}
+"
+    )
+}
+
 impl Sidecars {
     /// Starts a proxy for every workload of the resources.
     fn start(network: Network, istio: &str) -> Result<Self, String> {

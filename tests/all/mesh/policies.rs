@@ -1,7 +1,7 @@
 //! AuthorizationPolicy on who clients are by their certificates, through every proxy between.
 
 use super::identity::{MALLORY, OK, RATINGS, REVIEWS, equal, peer_authentication, three, trial};
-use super::{Described, Network, Sidecars, workload};
+use super::{Described, Network, Sidecars, gateway, workload};
 use libtest_mimic::Trial;
 use outrigger_tests::caller::{Caller, Shown};
 use outrigger_tests::live::wait_until;
@@ -132,28 +132,11 @@ fn gateways() -> Result<(), String> {
     const GATEWAY: u8 = 4;
     let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
     let address = network.address(GATEWAY);
-    let gateway = format!(
-        "---
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {{name: gateway, namespace: shop, labels: {{istio: gateway}}}}
-spec: {{address: {address}, serviceAccount: gateway}}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {{name: door, namespace: shop}}
-spec:
-  selector: {{istio: gateway}}
-  servers:
-  - {{port: {{number: 8080, name: http, protocol: HTTP}}, bind: {address}, hosts: ['*']}}
-  - {{port: {{number: 8443, name: https, protocol: HTTPS}}, bind: {address}, hosts: ['*'], tls: {{mode: ISTIO_MUTUAL}}}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: door, namespace: shop}}
-spec: {{hosts: ['*'], gateways: [door], http: [{{route: [{{destination: {{host: reviews}}}}]}}]}}
-"
+    let servers = format!(
+        "  - {{port: {{number: 8080, name: http, protocol: HTTP}}, bind: {address}, hosts: ['*']}}
+  - {{port: {{number: 8443, name: https, protocol: HTTPS}}, bind: {address}, hosts: ['*'], tls: {{mode: ISTIO_MUTUAL}}}}"
     );
+    let gateway = gateway(address, &servers);
     let allowed = policy("ALLOW", "{from: [{source: {principals: [cluster.local/ns/shop/sa/gateway]}}]}");
     let mesh = three(network, &upstream) + &peer_authentication("STRICT") + &gateway + &allowed;
     let sidecars = Sidecars::start(network, &mesh)?;

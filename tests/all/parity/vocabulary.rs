@@ -97,12 +97,13 @@ impl Vocabulary {
 
     /// Each token at each place where a provider of jwt-authn looks for one.
     fn tokens(&mut self, provider: &Value, tokens: &[String]) {
-        let field = |name: &str| provider.get(name).and_then(Value::as_array).into_iter().flatten();
         let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let headers = field("fromHeaders").map(|header| (text(header, "name"), text(header, "prefix")));
+        let headers = provider.get("fromHeaders").and_then(Value::as_array).into_iter().flatten();
+        let headers = headers.map(|header| (text(header, "name"), text(header, "prefix")));
         let mut headers: Vec<(String, String)> = headers.collect();
-        headers.extend(texts(&field("fromCookies").cloned().collect()).map(|name| ("cookie".to_owned(), name + "=")));
-        let mut params: Vec<String> = texts(&field("fromParams").cloned().collect()).collect();
+        let names = |field: &str| provider.get(field).into_iter().flat_map(texts);
+        headers.extend(names("fromCookies").map(|name| ("cookie".to_owned(), name + "=")));
+        let mut params: Vec<String> = names("fromParams").collect();
         if headers.is_empty() && params.is_empty() {
             headers.push(("authorization".to_owned(), "Bearer ".to_owned()));
             params.push("access_token".to_owned());

@@ -65,10 +65,8 @@ fn config(
 pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Resource<AuthorizationPolicy>> {
     let resources = &mesh.resources.authorization_policies;
     let near = |policy: &&Resource<AuthorizationPolicy>| {
-        mesh.is_for(&policy.metadata, policy.spec.selector.as_ref(), workload)
-            // Those are for waypoints and for gateways of Kubernetes' Gateway API.
-            && policy.spec.target_ref.is_none()
-            && policy.spec.target_refs.is_empty()
+        let references = (&policy.spec.target_ref, policy.spec.target_refs.as_slice());
+        mesh.is_policy_for(&policy.metadata, policy.spec.selector.as_ref(), references, workload)
     };
     // Of thousands few are left to be sorted.
     crate::mesh::by_age(resources.iter().filter(near))
@@ -115,11 +113,11 @@ fn without_http(rule: &config::Rule) -> config::Rule {
 
 /// Policies of requests in the two places where Istio decides by them: the CUSTOM ones before a token is looked at or
 /// taken out, all others behind that.
-pub(super) fn of_requests(config: &authz::Config) -> (authz::Config, authz::Config) {
-    let (custom, others) =
-        config.policies.iter().cloned().partition(|policy: &Policy| policy.action == PolicyAction::Custom);
+pub(super) fn of_requests(mut config: authz::Config) -> (authz::Config, authz::Config) {
+    let policies = std::mem::take(&mut config.policies);
+    let (custom, others) = policies.into_iter().partition(|policy| policy.action == PolicyAction::Custom);
     let asking = authz::Config { policies: custom, ..config.clone() };
-    (asking, authz::Config { policies: others, providers: Vec::new(), ..config.clone() })
+    (asking, authz::Config { policies: others, providers: Vec::new(), ..config })
 }
 
 /// Whether a provider is asked about some of what comes in.

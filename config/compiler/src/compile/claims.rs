@@ -3,12 +3,11 @@
 //! which no client can set and no upstream sees.
 
 use http_match::StringMatch;
+use istio_api::virtual_service::CLAIMS;
 use jwt_authn::{ClaimHeader, Config};
 use plugin_config::ListMap;
 use std::fmt::Write;
 
-/// How names begin that stand for claims.
-const CLAIMS: &str = "@request.auth.claims";
 /// How the headers begin that have claims.
 const HEADER: &str = "x-outrigger-claim-";
 

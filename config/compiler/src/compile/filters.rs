@@ -33,7 +33,7 @@ impl FilterConfigs {
         let Self { jwt_authn, authz, header_rules, fault_injection, cors, weighted_shifting, mirroring } = self;
         let routes = !header_rules.virtual_hosts.is_empty() || header_rules.unknown_authority.is_some();
         let last = Phase::Unspecified;
-        let (ext_authz, authz) = authorization_policy::of_requests(authz);
+        let (ext_authz, authz) = authorization_policy::of_requests(authz.clone());
         let asking = || Ok(Plugin { name: "ext-authz".to_owned(), ..plugin("authz", Phase::Authn, &ext_authz)? });
         add(!ext_authz.policies.is_empty(), &asking, &mut plugins)?;
         take_phases(&mut extra, &[Phase::Authn], &mut plugins);

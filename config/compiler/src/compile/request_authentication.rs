@@ -13,7 +13,6 @@ use plugin_config::{At, Duration};
 use std::net::{IpAddr, SocketAddr};
 
 /// Whose tokens are good for a workload.
-#[derive(Default)]
 pub(crate) struct RequestAuthentications {
     pub(crate) jwt_authn: Config,
     /// The clusters of those who have the keys; some may be clusters of services, that others make too.
@@ -27,25 +26,19 @@ pub(crate) fn compile(
     credentials: Option<&Credentials>,
     report: &mut Report,
 ) -> RequestAuthentications {
-    let mut made = RequestAuthentications::default();
-    let mut asked = Asked { mesh, workload, credentials, report };
-    for resource in selected(mesh, workload) {
-        for (index, rule) in resource.spec.jwt_rules.iter().enumerate() {
-            made.jwt_authn.providers.extend(asked.provider(resource, index, rule, &mut made.clusters));
-        }
-    }
+    let mut asked = Asked { mesh, workload, credentials, report, clusters: Vec::new() };
+    let mut providers: Vec<Provider> =
+        selected(mesh, workload).into_iter().flat_map(|resource| asked.providers(resource)).collect();
     // Istio's order, in which those of one issuer stay as they come.
-    made.jwt_authn.providers.sort_by(|one, other| one.issuer.cmp(&other.issuer));
-    made
+    providers.sort_by(|one, other| one.issuer.cmp(&other.issuer));
+    RequestAuthentications { jwt_authn: Config { providers, ..Config::default() }, clusters: asked.clusters }
 }
 
 /// The RequestAuthentications that are for a workload.
 pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Resource<RequestAuthentication>> {
     let near = |one: &&Resource<RequestAuthentication>| {
-        mesh.is_for(&one.metadata, one.spec.selector.as_ref(), workload)
-            // Those are for waypoints and for gateways of Kubernetes' Gateway API.
-            && one.spec.target_ref.is_none()
-            && one.spec.target_refs.is_empty()
+        let references = (&one.spec.target_ref, one.spec.target_refs.as_slice());
+        mesh.is_policy_for(&one.metadata, one.spec.selector.as_ref(), references, workload)
     };
     crate::mesh::by_age(mesh.resources.request_authentications.iter().filter(near))
 }
@@ -53,10 +46,7 @@ pub(crate) fn selected<'m>(mesh: &Mesh<'m>, workload: &Workload) -> Vec<&'m Reso
 /// Refuses what no filter would take, whomever it is for.
 pub(crate) fn check(mesh: &Mesh<'_>, resource: &Resource<RequestAuthentication>, report: &mut Report) {
     let workload = Workload { namespace: resource.metadata.namespace().to_owned(), ..Workload::default() };
-    let mut asked = Asked { mesh, workload: &workload, credentials: None, report };
-    for (index, rule) in resource.spec.jwt_rules.iter().enumerate() {
-        asked.provider(resource, index, rule, &mut Vec::new());
-    }
+    Asked { mesh, workload: &workload, credentials: None, report, clusters: Vec::new() }.providers(resource);
 }
 
 /// Who is to be asked for keys, and for whom.
@@ -65,18 +55,23 @@ struct Asked<'a, 'm> {
     workload: &'a Workload,
     credentials: Option<&'a Credentials>,
     report: &'a mut Report,
+    clusters: Vec<Cluster>,
 }
 
 impl Asked<'_, '_> {
-    /// What a rule is to the filter, which takes it.
+    /// What the rules are to the filter, which takes them.
+    fn providers(&mut self, resource: &Resource<RequestAuthentication>) -> Vec<Provider> {
+        let rules = resource.spec.jwt_rules.iter().enumerate();
+        rules.filter_map(|(index, rule)| self.provider(resource, index, rule)).collect()
+    }
+
     fn provider(
         &mut self,
         resource: &Resource<RequestAuthentication>,
         index: usize,
         rule: &api::JwtRule,
-        clusters: &mut Vec<Cluster>,
     ) -> Option<Provider> {
-        let provider = self.written(resource, index, rule, clusters)?;
+        let provider = self.written(resource, index, rule)?;
         let config = Config { providers: vec![provider], ..Config::default() };
         let mut at = At::root();
         jwt_authn::check(&config, &mut at);
@@ -94,7 +89,6 @@ impl Asked<'_, '_> {
         resource: &Resource<RequestAuthentication>,
         index: usize,
         rule: &api::JwtRule,
-        clusters: &mut Vec<Cluster>,
     ) -> Option<Provider> {
         let (namespace, name) = (resource.metadata.namespace(), resource.metadata.name.as_str());
         let mut provider = Provider {
@@ -127,8 +121,8 @@ impl Asked<'_, '_> {
             }
         };
         let name = cluster.name.clone();
-        if !clusters.iter().any(|known| known.name == name) {
-            clusters.push(cluster);
+        if !self.clusters.iter().any(|known| known.name == name) {
+            self.clusters.push(cluster);
         }
         match given {
             Some(_) => {

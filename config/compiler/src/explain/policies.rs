@@ -12,8 +12,6 @@ use plugin_config::At;
 const PEER_ADDRESS: &str = "source.direct_address";
 /// The property that tells peers' certificates apart: here it is the identity, which stands for the certificate.
 const PEER: &str = "connection.sha256_peer_certificate_digest";
-/// The property by which it learns the claims of a token that was verified.
-pub(super) const CLAIMS: &str = "outrigger.jwt";
 
 /// What becomes of a request that policies refuse.
 pub(super) const FORBIDDEN: &str = "403, RBAC: access denied";
@@ -143,7 +141,7 @@ fn facts(request: &DescribedRequest, port: u16) -> Described {
         properties.push((PEER.to_owned(), principal.clone().into_bytes()));
     }
     if let Some(claims) = &request.claims {
-        properties.push((CLAIMS.to_owned(), claims.to_string().into_bytes()));
+        properties.push((jwt_authn::CLAIMS_PROPERTY.to_owned(), claims.to_string().into_bytes()));
     }
     Described { headers: request.header_list(), properties }
 }

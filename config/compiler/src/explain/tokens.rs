@@ -1,7 +1,7 @@
 //! What a proxy makes of a request's tokens: the filter says so itself, of those that it finds, and of claims that somebody
 //! says a verified token has.
 
-use super::{DescribedRequest, Walk, exchange, plugins, policies, refused};
+use super::{DescribedRequest, Walk, exchange, plugins, refused};
 use crate::compile::CompileError;
 use jwt_authn::{Config, Provider};
 use native_shim::{FakeClock, Message, NativeProxy, Settings};
@@ -84,7 +84,7 @@ impl Walk<'_, '_> {
             self.push(at, "answer", verdict);
             return Ok(None);
         };
-        let left = outcome.properties.get(policies::CLAIMS);
+        let left = outcome.properties.get(jwt_authn::CLAIMS_PROPERTY);
         let claims: Option<Value> = left.and_then(|claims| serde_json::from_slice(claims).ok());
         let verdict = match &claims {
             Some(claims) => {

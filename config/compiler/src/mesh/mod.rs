@@ -21,7 +21,7 @@ use destination_rules::DestinationRules;
 use instances::Instances;
 use istio_api::kubernetes::Secret;
 use istio_api::scalar::Labels;
-use istio_api::{Gateway, LabelSelector, Metadata, Resource, Resources};
+use istio_api::{Gateway, LabelSelector, Metadata, PolicyTargetReference, Resource, Resources};
 use peer_authentications::PeerAuthentications;
 use registry::Registry;
 use settings::MeshSettings;
@@ -121,6 +121,18 @@ impl<'r> Mesh<'r> {
         let namespace = metadata.namespace();
         (namespace == workload.namespace || namespace == self.settings.root_namespace)
             && selector.is_none_or(|selector| selector.match_labels.select(&workload.labels))
+    }
+
+    /// The same, of a policy that may be for references instead: those are waypoints, and gateways of Kubernetes' Gateway
+    /// API.
+    pub(crate) fn is_policy_for(
+        &self,
+        metadata: &Metadata,
+        selector: Option<&LabelSelector>,
+        references: (&Option<PolicyTargetReference>, &[PolicyTargetReference]),
+        workload: &Workload,
+    ) -> bool {
+        self.is_for(metadata, selector, workload) && references.0.is_none() && references.1.is_empty()
     }
 
     /// Where what stands is for all namespaces (MeshConfig `rootNamespace`).

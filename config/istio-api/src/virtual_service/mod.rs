@@ -13,6 +13,7 @@ pub use http::{
 };
 pub use tcp::{L4MatchAttributes, RouteDestination, TcpRoute, TlsMatchAttributes, TlsRoute};
 
+pub use validate_http::CLAIMS;
 pub(crate) use validate_http::check_retries;
 
 use crate::resource::Kind;

@@ -69,7 +69,7 @@ fn check_what_it_does(route: &HttpRoute, scope: Scope, at: &mut At) {
 }
 
 /// How the headers begin that stand for claims of a verified token.
-const CLAIMS: &str = "@request.auth.claims";
+pub const CLAIMS: &str = "@request.auth.claims";
 
 fn check_match(clause: &HttpMatchRequest, scope: Scope, at: &mut At) {
     let is_claim = |name: &str| name.starts_with(CLAIMS);
