@@ -1,18 +1,16 @@
 //! The engine that compiles and runs modules: one for the process, with a clock that interrupts guests.
 
+use crate::wasm::config::config;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use wasmtime::{Config, Engine};
+use wasmtime::Engine;
 
 /// How often guests can be interrupted. A callback costs nothing until the first tick that it outlives.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 
 /// Compiles modules, and interrupts the VMs that run them.
-///
-/// What guests do not need is off: threads, garbage collection, components. Guard pages and signals check bounds;
-/// the epoch counter stops guests (some 4 % of a request with five filters; fuel would cost some 26 %).
 pub struct WasmEngine {
     engine: Engine,
     cache: Option<PathBuf>,
@@ -26,13 +24,8 @@ impl WasmEngine {
     /// # Errors
     /// When the machine cannot run compiled WebAssembly, or has no thread left.
     pub fn new(cache: Option<PathBuf>) -> Result<Self, String> {
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        config.concurrency_support(false);
-        config.max_wasm_stack(512 << 10);
-        // A VM's memory is the one that is exported and counted, and its pointers have 32 bits.
-        config.wasm_multi_memory(false).wasm_memory64(false);
-        let engine = Engine::new(&config).map_err(|error| format!("the WebAssembly engine does not start: {error}"))?;
+        let engine =
+            Engine::new(&config()).map_err(|error| format!("the WebAssembly engine does not start: {error}"))?;
         let (stop, stopped) = channel();
         let ticking = engine.clone();
         let ticker = std::thread::Builder::new().name("epoch".into()).spawn(move || tick(&ticking, &stopped));

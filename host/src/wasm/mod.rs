@@ -5,11 +5,13 @@
 mod abi;
 mod body_buffer;
 mod callbacks;
+mod config;
 mod deadline;
 mod engine;
 mod limits;
 mod module;
 mod plugin;
+mod precompiled;
 mod properties;
 mod root_context;
 mod services;

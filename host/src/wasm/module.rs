@@ -3,6 +3,7 @@
 use crate::wasm::abi::hostcalls;
 use crate::wasm::abi::status::AbiVersion;
 use crate::wasm::engine::WasmEngine;
+use crate::wasm::precompiled;
 use crate::wasm::vm_state::VmState;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -112,8 +113,11 @@ impl WasmModule {
     }
 }
 
-/// The module from the cache, or compiled and put there.
+/// The module as the build compiled it, from the cache, or compiled and put there.
 fn compiled(engine: &WasmEngine, bytes: &[u8], digest: &[u8; 32]) -> Result<Module, LoadError> {
+    if let Some(module) = precompiled::find(engine.engine(), bytes) {
+        return Ok(module);
+    }
     let path = cache_path(engine, digest);
     if let Some(path) = path.as_ref().filter(|path| path.is_file()) {
         // SAFETY: the folder belongs to this user alone, and only what this function compiled is written there; the
