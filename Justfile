@@ -31,14 +31,18 @@ bench-filters *args:
     cargo bench -p outrigger-benches --bench filters {{args}}
 
 # Our proxy beside stock Envoy, haproxy and nginx: `just bench http1 paced rounds=9`, or everything without words;
-# `before=FILE` compares with another build of it. Needs haproxy, nginx, strace and valgrind.
+# `before=FILE` compares with another build of it, `ours=FILE` measures another (`just ship`). Needs haproxy, nginx, strace and valgrind.
 bench *args:
-    cargo build --release -p outrigger
+    cargo build --release -F precompiled -p outrigger
     cargo bench -p outrigger-benches --bench proxies -- {{args}}
 
 # Each fuzz target for ten seconds (needs a nightly toolchain and cargo-fuzz).
 fuzz-smoke:
     for target in $(cargo +nightly fuzz list); do cargo +nightly fuzz run "$target" -- -max_total_time=10; done
+
+# The binary as packages hold it: target/ship/outrigger.
+ship:
+    cargo build --profile ship -F precompiled -p outrigger
 
 # What may be linked, under which licenses, from where (needs cargo-deny; advisories are asked of github.com).
 deny *checks:

@@ -6,7 +6,7 @@
 use outrigger_benches::configurations::{INDEXED, LINEAR, Shape, combined, six_filters};
 use outrigger_benches::figures::Figure;
 use outrigger_benches::guest::Guest;
-use outrigger_benches::proxies::{Filters, Kind, Listener, Plugin, Setup, Surroundings, module_cache};
+use outrigger_benches::proxies::{Filters, Kind, Listener, Plugin, Setup, Surroundings, binary, module_cache};
 use outrigger_benches::rounds::{self, Contestant, Saturated};
 use outrigger_benches::sdk;
 use outrigger_benches::tls::Certificates;
@@ -190,8 +190,9 @@ fn envoy() -> Outcome {
     let upstream = Upstream::start()?;
     let certificates = Certificates::make(&directory)?;
     let (port, module_cache) = (upstream.port, module_cache());
+    let (ours, before) = (&binary(), None);
     let surroundings =
-        Surroundings { upstream: port, directory: &directory, certificates: &certificates, module_cache, before: None };
+        Surroundings { upstream: port, directory: &directory, certificates: &certificates, module_cache, ours, before };
     let trivial = Plugin { module: sdk::build("sdk-baseline")?, ours: None, configuration: serde_json::json!({}) };
     let six = six_filters().into_iter().map(|(name, configuration)| {
         let module = optimised::path(name)?;

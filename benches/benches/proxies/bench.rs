@@ -58,6 +58,7 @@ impl Bench {
             directory: &self.directory,
             certificates: &self.certificates,
             module_cache: module_cache(),
+            ours: &self.options.ours,
             before: self.options.before.as_deref(),
         }
     }

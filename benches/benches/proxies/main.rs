@@ -1,5 +1,5 @@
 //! `cargo bench -p outrigger-benches --bench proxies [-- http1 http2 mtls handshakes idle paced start connections
-//! hostcalls system-calls instructions before] [rounds=5] [requests=20000] [before=FILE]`
+//! hostcalls system-calls instructions before] [rounds=5] [requests=20000] [ours=FILE] [before=FILE]`
 //!
 //! Our proxy beside stock Envoy with the same modules, Envoy's native filters, haproxy and nginx: one worker each, on
 //! loopback, in interleaved rounds. The figure to look at is CPU time for a request, as the ratio within a round. What
@@ -21,7 +21,6 @@ mod start;
 use bench::Bench;
 use options::Options;
 use outrigger_benches::process::LOAD_CPU;
-use outrigger_benches::proxies::binary;
 use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -48,7 +47,7 @@ fn main() -> Outcome {
     let options = Options::read(&SECTIONS.map(|(name, _)| name))?;
     settle_down()?;
     let mut bench = Bench::new(options)?;
-    println!("Our proxy is {}.", binary()?.display());
+    println!("Our proxy is {}.", bench.options.ours.display());
     for (name, section) in SECTIONS {
         if bench.options.has(name) {
             println!("\n## {name}\n");

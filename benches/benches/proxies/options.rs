@@ -1,5 +1,6 @@
 //! What the command line says.
 
+use outrigger_benches::proxies::binary;
 use std::path::PathBuf;
 
 /// Which sections run, and how long.
@@ -9,7 +10,9 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// Requests of a round at saturation.
     pub(crate) requests: usize,
-    /// Another build of our proxy.
+    /// The build of our proxy that is measured.
+    pub(crate) ours: PathBuf,
+    /// Another build of it.
     pub(crate) before: Option<PathBuf>,
 }
 
@@ -17,23 +20,27 @@ impl Options {
     /// Reads the command line. `known`: names of sections.
     ///
     /// # Errors
-    /// A word that is neither a section nor an option, or a number that is none.
+    /// A word that is neither a section nor an option, a number that is none, or no build of our proxy.
     pub(crate) fn read(known: &[&str]) -> Result<Self, String> {
-        let mut options = Self { sections: Vec::new(), rounds: 5, requests: 20_000, before: None };
+        let mut options = Self { sections: Vec::new(), rounds: 5, requests: 20_000, ours: binary(), before: None };
         // Cargo adds `--bench`.
         for argument in std::env::args().skip(1).filter(|argument| !argument.starts_with('-')) {
             match argument.split_once('=') {
                 Some(("rounds", text)) => options.rounds = number("rounds", text)?,
                 Some(("requests", text)) => options.requests = number("requests", text)?,
+                Some(("ours", text)) => options.ours = text.into(),
                 Some(("before", text)) => options.before = Some(text.into()),
                 None if known.contains(&argument.as_str()) => options.sections.push(argument),
                 _ => {
                     return Err(format!(
-                        "{argument}: expected rounds=, requests=, before= or one of {}",
+                        "{argument}: expected rounds=, requests=, ours=, before= or one of {}",
                         known.join(" ")
                     ));
                 }
             }
+        }
+        if !options.ours.is_file() {
+            return Err(format!("{} is missing: `just bench` builds it", options.ours.display()));
         }
         Ok(options)
     }

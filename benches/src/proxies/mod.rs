@@ -84,7 +84,9 @@ pub struct Surroundings<'s> {
     pub certificates: &'s Certificates,
     /// Where our proxy keeps compiled modules.
     pub module_cache: PathBuf,
-    /// Another build of our proxy, to compare with.
+    /// The build of our proxy that is measured.
+    pub ours: &'s Path,
+    /// Another build of it, to compare with.
     pub before: Option<&'s Path>,
 }
 
@@ -165,7 +167,7 @@ impl Setup {
     fn command(&self, surroundings: &Surroundings<'_>) -> Result<(Command, Target), StartError> {
         let port = free_port()?;
         let command = match self.kind {
-            Kind::Outrigger => outrigger::command(self, &binary().map_err(StartError)?, port, surroundings),
+            Kind::Outrigger => outrigger::command(self, surroundings.ours, port, surroundings),
             Kind::Before => outrigger::command(self, surroundings.before()?, port, surroundings),
             Kind::Envoy => envoy::command(self, port, surroundings),
             Kind::Haproxy => haproxy::command(self, port, surroundings),
