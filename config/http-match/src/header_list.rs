@@ -9,6 +9,9 @@
 pub struct HeaderList {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// The marks of all names that are there, and of some that no longer are: a name whose mark is not here need not be
+    /// looked for. Most look-ups in a message are for what it does not have.
+    marks: u64,
 }
 
 /// Where a header's name and value stand in the buffer, as byte ranges.
@@ -29,12 +32,13 @@ impl HeaderList {
     /// A list over a buffer that already holds names and values, so that a host's answer need not be copied again.
     /// An entry that points outside the buffer reads as empty. Names must be lower-case.
     pub fn from_parts(bytes: Vec<u8>, entries: Vec<Entry>) -> Self {
-        Self { bytes, entries }
+        let marks = entries.iter().fold(0, |marks, entry| marks | mark(span(&bytes, entry.name)));
+        Self { bytes, entries, marks }
     }
 
     /// An empty list with room for `entries` headers of together `bytes` bytes.
     pub fn with_capacity(entries: usize, bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), entries: Vec::with_capacity(entries) }
+        Self { bytes: Vec::with_capacity(bytes), entries: Vec::with_capacity(entries), marks: 0 }
     }
 
     /// How many headers there are, repeats counted.
@@ -54,11 +58,9 @@ impl HeaderList {
 
     /// Every value of the header `name` (lower-case), in order.
     pub fn values<'l, 'n>(&'l self, name: &'n str) -> impl Iterator<Item = &'l [u8]> + use<'l, 'n> {
-        let length = name.len();
-        self.entries
-            .iter()
-            .filter(move |entry| entry.name_len() == length && self.span(entry.name) == name.as_bytes())
-            .map(|entry| self.span(entry.value))
+        let wanted = Wanted::new(name.as_bytes());
+        let entries = if self.may_have(wanted) { self.entries.as_slice() } else { &[] };
+        entries.iter().filter(move |entry| wanted.is(&self.bytes, entry)).map(|entry| self.span(entry.value))
     }
 
     /// All headers in order, as (name, value).
@@ -68,14 +70,22 @@ impl HeaderList {
 
     /// Where the first header `name` stands, in any case: an index for [`Self::at`].
     pub fn position(&self, name: &[u8]) -> Option<usize> {
-        self.entries
-            .iter()
-            .position(|entry| entry.name_len() == name.len() && self.span(entry.name).eq_ignore_ascii_case(name))
+        let wanted = Wanted::new(name);
+        if !self.may_have(wanted) {
+            return None;
+        }
+        self.entries.iter().position(|entry| wanted.is(&self.bytes, entry))
     }
 
     /// The header at a position, as (name, value).
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         self.entries.get(index).map(|entry| (self.span(entry.name), self.span(entry.value)))
+    }
+
+    /// The value of the header at a position.
+    #[inline]
+    pub fn value_at(&self, index: usize) -> Option<&[u8]> {
+        self.entries.get(index).map(|entry| self.span(entry.value))
     }
 
     /// The bytes of all names and values together.
@@ -92,11 +102,12 @@ impl HeaderList {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.marks = 0;
     }
 
     /// Keeps the headers that `keep(name, value)` wants.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
-        let Self { bytes, entries } = self;
+        let Self { bytes, entries, .. } = self;
         entries.retain(|entry| keep(span(bytes, entry.name), span(bytes, entry.value)));
     }
 
@@ -115,7 +126,12 @@ impl HeaderList {
 
     /// As [`Self::add`], of a name that is bytes.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let name = self.store(|bytes| bytes.extend(name.iter().map(u8::to_ascii_lowercase)));
+        self.marks |= mark(name);
+        let name = self.store(|bytes| {
+            let start = bytes.len();
+            bytes.extend_from_slice(name);
+            bytes.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
+        });
         let value = self.store(|bytes| bytes.extend_from_slice(value));
         if let (Some(name), Some(value)) = (name, value) {
             self.entries.push(Entry { name, value });
@@ -130,8 +146,16 @@ impl HeaderList {
 
     /// Removes every header `name`, in any case.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) {
-        let (Self { bytes, entries }, name) = (self, name.as_ref());
-        entries.retain(|entry| entry.name_len() != name.len() || !span(bytes, entry.name).eq_ignore_ascii_case(name));
+        let wanted = Wanted::new(name.as_ref());
+        if self.may_have(wanted) {
+            let Self { bytes, entries, .. } = self;
+            entries.retain(|entry| !wanted.is(bytes, entry));
+        }
+    }
+
+    #[inline]
+    fn may_have(&self, wanted: Wanted<'_>) -> bool {
+        self.marks & mark(wanted.name) != 0
     }
 
     fn store(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Option<(u32, u32)> {
@@ -140,12 +164,14 @@ impl HeaderList {
         Some((start, u32::try_from(self.bytes.len()).ok()?))
     }
 
+    #[inline]
     fn span(&self, range: (u32, u32)) -> &[u8] {
         span(&self.bytes, range)
     }
 }
 
 impl Entry {
+    #[inline]
     fn name_len(&self) -> usize {
         self.name.1.saturating_sub(self.name.0) as usize
     }
@@ -155,6 +181,47 @@ impl Entry {
     }
 }
 
+/// A name that is looked for, in any case.
+#[derive(Clone, Copy)]
+struct Wanted<'n> {
+    name: &'n [u8],
+    length: u32,
+}
+
+impl<'n> Wanted<'n> {
+    #[inline]
+    fn new(name: &'n [u8]) -> Self {
+        // No name in a list is longer than a `u32` can say.
+        Self { name, length: u32::try_from(name.len()).unwrap_or(u32::MAX) }
+    }
+
+    /// Most names differ in length: only that is looked at for every header.
+    #[inline]
+    fn is(self, bytes: &[u8], entry: &Entry) -> bool {
+        // What wraps around is the length of nothing, and reads as empty.
+        entry.name.1.wrapping_sub(entry.name.0) == self.length && self.is_spelt(span(bytes, entry.name))
+    }
+
+    /// Who asks nearly always spells it as the list does; otherwise most names differ in their first letter.
+    fn is_spelt(self, name: &[u8]) -> bool {
+        name == self.name || fold(name.first()) == fold(self.name.first()) && name.eq_ignore_ascii_case(self.name)
+    }
+}
+
+/// A bit for a name, the same in any case: by its length and its ends. The factors spread the usual names of HTTP.
+#[inline]
+fn mark(name: &[u8]) -> u64 {
+    let (first, last) = (usize::from(fold(name.first())), usize::from(fold(name.last())));
+    1 << ((first.wrapping_mul(9) ^ last.wrapping_mul(23) ^ name.len().wrapping_mul(13)) % 64)
+}
+
+/// The same for a letter in either case; for other bytes it need not tell them apart.
+#[inline]
+fn fold(byte: Option<&u8>) -> u8 {
+    byte.map_or(0, |byte| byte | 0x20)
+}
+
+#[inline]
 fn span(bytes: &[u8], (start, end): (u32, u32)) -> &[u8] {
     bytes.get(start as usize..end as usize).unwrap_or_default()
 }
@@ -197,6 +264,30 @@ mod tests {
         assert_eq!(list.iter().last(), Some((&b"x-m"[..], &b"c"[..])));
         list.remove("X-m");
         assert_eq!((list.len(), list.get("x-m")), (1, None));
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_after_any_edit() {
+        let names = ["x-a", ":path", "te", "b", "content-length", "x_b", "x-\u{7f}"];
+        for (index, name) in names.iter().enumerate() {
+            let mut list: HeaderList = names.iter().map(|name| (*name, "1")).collect();
+            let spellings = [name.to_string(), name.to_ascii_uppercase()];
+            for spelling in &spellings {
+                assert_eq!(list.position(spelling.as_bytes()), Some(index), "{spelling}");
+            }
+            assert_eq!(list.get(name), Some(&b"1"[..]));
+            let parts = HeaderList::from_parts(list.bytes.clone(), list.entries.clone());
+            assert_eq!(parts.get(name), Some(&b"1"[..]));
+            list.remove(&spellings[1]);
+            assert_eq!((list.len(), list.get(name)), (names.len() - 1, None));
+            list.append(spellings[1].as_bytes(), b"2");
+            assert_eq!(list.get(name), Some(&b"2"[..]));
+            list.clear();
+            assert_eq!(list.position(name.as_bytes()), None);
+        }
+        // A byte that differs from another as letters in two cases do.
+        let list: HeaderList = [("a@", "1"), ("[b", "2")].into_iter().collect();
+        assert_eq!((list.position(b"a`"), list.position(b"{b")), (None, None));
     }
 
     #[test]

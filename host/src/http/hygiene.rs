@@ -48,7 +48,7 @@ pub fn strip_client_headers(headers: &mut HeaderList) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Whether a name begins as one does that no client may say: most do not, and then nothing else is compared.
+/// Whether a name begins as one does that must not pass: most do not, and then nothing else is compared.
 fn may_be_stripped(name: &[u8]) -> bool {
     matches!(name, [b'c' | b'e' | b'h' | b'k' | b'p' | b't' | b'u', ..] | [b'x', b'-', b'e' | b'f' | b'o', ..])
 }
@@ -70,6 +70,9 @@ pub fn strip_hop_by_hop_response(headers: &mut HeaderList) {
         nominate(&mut nominated, element);
     }
     headers.retain(|name, _| {
+        if nominated.is_empty() && !may_be_stripped(name) {
+            return true;
+        }
         let kept = matches!(name, b"content-length" | [b':', ..]) || !is_nominated(&nominated, name);
         kept && name != b"te" && !is_connection_specific(name)
     });

@@ -33,35 +33,34 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 
 /// Whether it is a token without upper case: what a header's name in a list must be.
 pub(crate) fn is_lower_token(text: &[u8]) -> bool {
-    // No early exit here and below: names and values are short, and nearly all of them are fine.
-    !text.is_empty() && !text.iter().fold(false, |bad, &byte| bad | (token_lower(byte) != byte) | (byte == 0))
+    let usual = |byte: u8| byte.is_ascii_lowercase() | byte.is_ascii_digit() | (byte == b'-');
+    !text.is_empty() && (all(text, usual) || text.iter().all(|&byte| byte != 0 && token_lower(byte) == byte))
 }
 
 /// Whether a value has no control byte but TAB; bytes from 0x80 on are allowed (RFC 9110 `obs-text`).
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
-    // Sixteen at a time compile to vector instructions; what is left is looked up.
-    let (chunks, rest) = value.as_chunks::<16>();
-    let in_chunks = chunks.iter().fold(false, |bad, chunk| {
-        bad | chunk.iter().fold(false, |bad, &byte| bad | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f))
-    });
-    !rest.iter().fold(in_chunks, |bad, &byte| bad | (CONTROL.get(usize::from(byte)) != Some(&false)))
+    all(value, |byte| ((byte >= 0x20) | (byte == b'\t')) & (byte != 0x7f))
 }
 
-/// Control bytes but TAB.
-const CONTROL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    #[allow(clippy::indexing_slicing)] // Evaluated at compile time: an index outside would not build.
-    while byte < 0x80 {
-        table[byte] = byte < 0x20 && byte != 0x09 || byte == 0x7f;
-        byte += 1;
+/// Whether a test holds for every byte. There is no early exit: names and values are short, and nearly all are fine.
+/// Sixteen at a time, and eight, compile to vector instructions; the last may have been among those before.
+fn all(text: &[u8], test: impl Fn(u8) -> bool) -> bool {
+    fn chunk<const N: usize>(bytes: &[u8; N], test: impl Fn(u8) -> bool) -> bool {
+        bytes.iter().fold(true, |fine, &byte| fine & test(byte))
     }
-    table
-};
+    if let Some(last) = text.last_chunk::<16>() {
+        let (chunks, _) = text.as_chunks::<16>();
+        return chunks.iter().fold(chunk(last, &test), |fine, bytes| fine & chunk(bytes, &test));
+    }
+    match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(first), Some(last)) => chunk(first, &test) & chunk(last, &test),
+        _ => text.iter().fold(true, |fine, &byte| fine & test(byte)),
+    }
+}
 
 /// Whether every byte is visible ASCII: what a request target consists of.
 pub(crate) fn is_visible(text: &[u8]) -> bool {
-    !text.iter().fold(false, |bad, &byte| bad | (byte <= 0x20) | (byte >= 0x7f))
+    all(text, |byte| (byte > 0x20) & (byte < 0x7f))
 }
 
 /// Without spaces and tabs at either end.
@@ -123,14 +122,19 @@ mod tests {
 
     #[test]
     fn values_and_targets() {
+        assert!(is_field_value(b""));
         for byte in 0..=255_u8 {
             let control = byte < 0x20 || byte == 0x7f;
-            for place in [0, 1, 15, 16, 17, 31, 32, 34] {
-                let mut value = [b'a'; 35];
-                value[place] = byte;
-                assert_eq!(is_field_value(&value), byte == b'\t' || !control, "{byte} at {place}");
+            for length in [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 35] {
+                for place in 0..length {
+                    let mut text = [b'a'; 35];
+                    text[place] = byte;
+                    let (text, lower) = (&text[..length], byte != 0 && token_lower(byte) == byte);
+                    assert_eq!(is_field_value(text), byte == b'\t' || !control, "{byte} at {place} of {length}");
+                    assert_eq!(is_lower_token(text), lower, "{byte} at {place} of {length}");
+                    assert_eq!(is_visible(text), (0x21..0x7f).contains(&byte), "{byte} at {place} of {length}");
+                }
             }
-            assert_eq!(is_visible(&[b'/', byte]), (0x21..0x7f).contains(&byte), "{byte}");
         }
     }
 

@@ -95,9 +95,9 @@ pub(crate) fn strip_control(headers: &mut HeaderList, destination: &Destination)
         Destination::Cluster(_) => "",
     };
     headers.retain(|name, _| {
-        let control = name.starts_with(b"x-outrigger-")
-            || name == own.as_bytes()
-            || matches!(
+        let control = match name {
+            [b'x', b'-', b'o', ..] => name.starts_with(b"x-outrigger-"),
+            [b'x', b'-', b'e', ..] => matches!(
                 name,
                 b"x-envoy-upstream-rq-timeout-ms"
                     | b"x-envoy-upstream-rq-per-try-timeout-ms"
@@ -105,8 +105,10 @@ pub(crate) fn strip_control(headers: &mut HeaderList, destination: &Destination)
                     | b"x-envoy-retry-on"
                     | b"x-envoy-retry-grpc-on"
                     | b"x-envoy-retriable-status-codes"
-            );
-        !control
+            ),
+            _ => false,
+        };
+        !control && name != own.as_bytes()
     });
 }
 

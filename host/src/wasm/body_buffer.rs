@@ -1,12 +1,14 @@
 //! A body, or the part of one that is held: chunks as they came, joined only when something has to be edited.
 
 use bytes::{Bytes, BytesMut};
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 
-/// Bytes of a body in the order they came.
+/// Bytes of a body in the order they came. Most have one chunk, which costs no allocation.
 #[derive(Clone, Debug, Default)]
 pub struct BodyBuffer {
-    chunks: VecDeque<Bytes>,
+    chunks: SmallVec<[Bytes; 1]>,
+    /// Which of them is the first: those before it have been taken.
+    first: usize,
     length: usize,
 }
 
@@ -25,35 +27,42 @@ impl BodyBuffer {
     pub fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {
             self.length += chunk.len();
-            self.chunks.push_back(chunk);
+            self.chunks.push(chunk);
         }
     }
 
     /// Appends all of another buffer.
     pub fn append(&mut self, mut other: Self) {
-        self.length += other.length;
-        match self.chunks.is_empty() {
-            true => self.chunks = other.chunks,
-            false => self.chunks.append(&mut other.chunks),
+        if self.chunks.is_empty() {
+            *self = other;
+            return;
+        }
+        while let Some(chunk) = other.pop() {
+            self.push(chunk);
         }
     }
 
     /// Takes the first chunk out.
     pub fn pop(&mut self) -> Option<Bytes> {
-        let chunk = self.chunks.pop_front()?;
+        let chunk = std::mem::take(self.chunks.get_mut(self.first)?);
         self.length -= chunk.len();
+        self.first += 1;
+        if self.first == self.chunks.len() {
+            self.chunks.clear();
+            self.first = 0;
+        }
         Some(chunk)
     }
 
     /// Everything in one piece; copies only where there is more than one chunk.
     pub fn into_bytes(mut self) -> Bytes {
-        if self.chunks.len() > 1 { self.joined().freeze() } else { self.pop().unwrap_or_default() }
+        if self.chunks.len() - self.first > 1 { self.joined().freeze() } else { self.pop().unwrap_or_default() }
     }
 
     /// Copies bytes from `start` on into `out`, as far as there are any: how many.
     pub fn read(&self, start: usize, out: &mut [u8]) -> usize {
         let (mut skip, mut written) = (start, 0);
-        for chunk in &self.chunks {
+        for chunk in self.chunks.iter().skip(self.first) {
             let Some(rest) = chunk.get(skip..) else {
                 skip -= chunk.len();
                 continue;
@@ -76,16 +85,23 @@ impl BodyBuffer {
             let Some(mut chunk) = self.pop() else { break };
             if chunk.len() > left {
                 let rest = chunk.split_off(left);
-                self.length += rest.len();
-                self.chunks.push_front(rest);
+                self.push_front(rest);
                 left = 0;
             } else {
                 left -= chunk.len();
             }
         }
         if !bytes.is_empty() {
-            self.length += bytes.len();
-            self.chunks.push_front(Bytes::copy_from_slice(bytes));
+            self.push_front(Bytes::copy_from_slice(bytes));
+        }
+    }
+
+    fn push_front(&mut self, chunk: Bytes) {
+        self.length += chunk.len();
+        let before = self.first.checked_sub(1);
+        match before.and_then(|place| Some((place, self.chunks.get_mut(place)?))) {
+            Some((place, taken)) => (self.first, *taken) = (place, chunk),
+            None => self.chunks.insert(0, chunk),
         }
     }
 
@@ -127,6 +143,22 @@ mod tests {
         let body = buffer(&["abc", "", "de", "fgh"]);
         assert_eq!((read(&body, 0, 99), read(&body, 2, 4)), ("abcdefgh".into(), "cdef".into()));
         assert_eq!((read(&body, 3, 2), read(&body, 8, 1), read(&body, 99, 1)), ("de".into(), "".into(), "".into()));
+    }
+
+    #[test]
+    fn takes_and_puts_back() {
+        let mut body = buffer(&["abc", "de"]);
+        assert_eq!(body.pop().as_deref(), Some(&b"abc"[..]));
+        assert_eq!((body.len(), read(&body, 0, 9)), (2, "de".into()));
+        body.append(buffer(&["f"]));
+        body.replace_prefix(0, b"X");
+        body.replace_prefix(0, b"Y");
+        assert_eq!((body.len(), read(&body, 0, 9)), (5, "YXdef".into()));
+        assert_eq!(body.clone().into_bytes(), "YXdef");
+        while body.pop().is_some() {}
+        body.append(buffer(&["g"]));
+        assert_eq!((body.len(), body.into_bytes()), (1, Bytes::from_static(b"g")));
+        assert_eq!(BodyBuffer::default().into_bytes(), Bytes::new());
     }
 
     #[test]

@@ -148,14 +148,21 @@ fn address(address: SocketAddr, name: &[u8]) -> Option<Value> {
 /// As `Display` has it. Plugins ask for addresses on every request: those of four bytes are written without its detours.
 fn text_of(address: SocketAddr) -> Value {
     let SocketAddr::V4(address) = address else { return Value::from_slice(address.to_string().as_bytes()) };
-    let (mut text, mut buffer) = (Value::new(), itoa::Buffer::new());
-    let ends = [b'.', b'.', b'.', b':'];
-    for (octet, end) in address.ip().octets().into_iter().zip(ends) {
-        text.extend_from_slice(buffer.format(octet).as_bytes());
-        text.push(end);
+    let (mut text, mut length) = ([0; "255.255.255.255:65535".len()], 0);
+    let mut write = |number: &str, end: &[u8]| {
+        for part in [number.as_bytes(), end] {
+            if let Some(place) = text.get_mut(length..length + part.len()) {
+                place.copy_from_slice(part);
+            }
+            length += part.len();
+        }
+    };
+    let mut buffer = itoa::Buffer::new();
+    for (octet, end) in address.ip().octets().into_iter().zip([b".", b".", b".", b":"]) {
+        write(buffer.format(octet), end);
     }
-    text.extend_from_slice(buffer.format(address.port()).as_bytes());
-    text
+    write(buffer.format(address.port()), b"");
+    Value::from_slice(text.get(..length).unwrap_or_default())
 }
 
 fn connection(connection: &ConnectionProperties, name: &[u8]) -> Option<Value> {

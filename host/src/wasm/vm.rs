@@ -351,8 +351,7 @@ fn start(blueprint: &Blueprint<'_>, store: &mut Store<VmState>) -> wasmtime::Res
     let allocate = instance
         .get_typed_func(&mut *store, "malloc")
         .or_else(|_| instance.get_typed_func(&mut *store, "proxy_on_memory_allocate"))?;
-    let state = store.data_mut();
-    (state.memory, state.allocate) = (memory, Some(allocate));
+    store.data_mut().memory = memory;
     if instance.get_func(&mut *store, "_initialize").is_some() {
         instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?.call(&mut *store, ())?;
         if let Ok(main) = instance.get_typed_func::<(u32, u32), u32>(&mut *store, "main") {
@@ -363,6 +362,7 @@ fn start(blueprint: &Blueprint<'_>, store: &mut Store<VmState>) -> wasmtime::Res
     } else if let Ok(start) = instance.get_typed_func::<(), ()>(&mut *store, "_start") {
         start.call(&mut *store, ())?;
     }
+    store.data_mut().allocate = Some(allocate);
     let allowed = &blueprint.settings.allowed;
     Callbacks::resolve(&instance, &mut *store, blueprint.module.abi, allowed).map_err(wasmtime::Error::msg)
 }

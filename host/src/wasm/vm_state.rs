@@ -49,7 +49,7 @@ pub(crate) struct StreamContext {
 /// The state behind the hostcalls of one VM.
 pub(crate) struct VmState {
     pub(crate) memory: Option<Memory>,
-    /// Not there while it runs.
+    /// Not there before the VM has started, and while it runs.
     pub(crate) allocate: Option<TypedFunc<u32, u32>>,
     pub(crate) abi: AbiVersion,
     pub(crate) limits: Limits,

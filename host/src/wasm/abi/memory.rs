@@ -19,13 +19,18 @@ pub(crate) type Looked = Result<Status, OutOfBounds>;
 /// Ends a guest that makes hostcalls before it is initialised, or while it is asked for memory: what the memory is for
 /// would be another thing then.
 pub(crate) fn split<'e>(env: &'e mut Env<'_>) -> wasmtime::Result<(&'e mut [u8], &'e mut VmState)> {
-    if env.data().stage == Stage::Initialize {
-        return Err(wasmtime::Error::msg("a hostcall other than proxy_log before the VM was started"));
+    match env.data().allocate {
+        Some(_) => split_early(env),
+        None => Err(not_now(env.data())),
     }
-    if env.data().allocate.is_none() {
-        return Err(wasmtime::Error::msg("the allocator makes hostcalls other than proxy_log"));
-    }
-    split_early(env)
+}
+
+#[cold]
+fn not_now(state: &VmState) -> wasmtime::Error {
+    wasmtime::Error::msg(match state.stage {
+        Stage::Initialize => "a hostcall other than proxy_log before the VM was started",
+        _ => "the allocator makes hostcalls other than proxy_log",
+    })
 }
 
 /// As [`split`], for what may be called at any time.
@@ -97,23 +102,33 @@ pub(crate) fn give(
     size: usize,
     fill: impl FnOnce(&mut VmState, &mut [u8]) -> Option<()>,
 ) -> Answer {
-    let (memory, state) = split(env)?;
+    let (memory, _) = split(env)?;
     if out.check(memory).is_err() {
         return Ok(Status::InvalidMemoryAccess.into());
     }
     if size == 0 {
         return Ok(out.write(memory, 0, 0).map_or(Status::InvalidMemoryAccess, |()| Status::Ok).into());
     }
+    give_some(env, out, size, fill)
+}
+
+/// As [`give`], of at least one byte, where the guest's places are known to be in memory.
+pub(crate) fn give_some(
+    env: &mut Env<'_>,
+    out: Out,
+    size: usize,
+    fill: impl FnOnce(&mut VmState, &mut [u8]) -> Option<()>,
+) -> Answer {
     let Ok(length) = u32::try_from(size) else {
         return Ok(Status::InternalFailure.into());
     };
-    let Some(allocate) = state.allocate.take() else {
-        return Err(wasmtime::Error::msg("there is no allocator"));
+    let Some(allocate) = env.data_mut().allocate.take() else {
+        return Err(not_now(env.data()));
     };
     let allocated = allocate.call(&mut *env, length);
     env.data_mut().allocate = Some(allocate);
     let pointer = allocated?;
-    let (memory, state) = split(env)?;
+    let (memory, state) = split_early(env)?;
     let filled = match slice_mut(memory, pointer, length) {
         Ok(place) if pointer != 0 => fill(state, place),
         _ => return Err(wasmtime::Error::msg(format!("the allocator has no place for {size} bytes: {pointer:#x}"))),

@@ -1,7 +1,7 @@
 //! Header maps.
 
 use crate::wasm::abi::header_pairs;
-use crate::wasm::abi::memory::{Env, Looked, Out, answer, copy, give, slice, split, write_u32};
+use crate::wasm::abi::memory::{Env, Looked, Out, answer, copy, give, give_some, slice, split, write_u32};
 use crate::wasm::abi::status::{AbiVersion, Answer, Map, Status};
 use crate::wasm::limits::Limits;
 use crate::wasm::stream_context::{Access, StreamState};
@@ -154,13 +154,17 @@ fn get_value(mut env: Env<'_>, map: u32, name: u32, name_size: u32, value: u32, 
     };
     let found = read(state, map, |list| {
         let index = list.position(canonical(name))?;
-        Some((index, list.at(index)?.1.len()))
+        Some((index, list.value_at(index)?.len()))
     });
     let out = Out { pointer: value, length: value_size };
     match found {
-        Some(Some((index, size))) => give(&mut env, out, size, |state, place| {
-            read(state, map, |list| list.at(index).and_then(|(_, value)| copy(value, place))).flatten()
-        }),
+        Some(Some((index, size))) if size > 0 && out.check(memory).is_ok() => {
+            give_some(&mut env, out, size, |state, place| {
+                read(state, map, |list| list.value_at(index).and_then(|value| copy(value, place))).flatten()
+            })
+        }
+        // Nothing to give, or no place to say where it is.
+        Some(Some(_)) => give(&mut env, out, 0, |_, _| Some(())),
         // 0.1.0 has no "not found".
         Some(None) if state.abi == AbiVersion::V0_1_0 => give(&mut env, out, 0, |_, _| Some(())),
         Some(None) => Ok(Status::NotFound.into()),
@@ -232,13 +236,12 @@ fn add(mut env: Env<'_>, map: u32, name: u32, name_size: u32, value: u32, value_
 /// Removes every header of the name and appends one; pseudo-headers stay where they are.
 fn replace(mut env: Env<'_>, map: u32, name: u32, name_size: u32, value: u32, value_size: u32) -> Answer {
     write(&mut env, map, (name, name_size), (value, value_size), Size::without, |list, name, value| {
-        match list.position(name) {
-            Some(index) if name.starts_with(b":") => list.replace_at(index, value),
-            Some(_) => {
+        match name.starts_with(b":").then(|| list.position(name)).flatten() {
+            Some(index) => list.replace_at(index, value),
+            None => {
                 list.remove(name);
                 list.append(name, value);
             }
-            None => list.append(name, value),
         }
     })
 }
