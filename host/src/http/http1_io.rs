@@ -6,6 +6,7 @@ use crate::http::http1::head::Framing;
 use crate::http::peer::{Incoming, PeerError, Transport};
 use bytes::{Buf, Bytes, BytesMut};
 use http_match::HeaderList;
+use std::cell::Cell;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,17 @@ use tokio::io::AsyncWrite;
 /// What is read at a time, at first and when there is more to come.
 const READ_SIZE: usize = 4 << 10;
 const LARGE_READ_SIZE: usize = 16 << 10;
+
+thread_local! {
+    /// A buffer that a connection has read into and needs no longer: most connections are idle most of the time, and those
+    /// that are not take turns.
+    static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
+}
+
+/// The spare buffer, or a new one.
+fn spare() -> BytesMut {
+    SPARE.take().unwrap_or_else(|| BytesMut::with_capacity(READ_SIZE))
+}
 
 /// A chunk of a body up to this size is copied behind what is waiting, to be written with it.
 const COPIED: usize = 16 << 10;
@@ -46,12 +58,19 @@ impl Http1Io {
             return Poll::Ready(Ok(0));
         }
         if self.read.capacity() - self.read.len() < READ_SIZE / 2 {
-            self.read.reserve(if self.read.is_empty() { READ_SIZE } else { LARGE_READ_SIZE });
+            match self.read.is_empty() {
+                true if self.read.try_reclaim(READ_SIZE) => {}
+                true => self.read = spare(),
+                false => self.read.reserve(LARGE_READ_SIZE),
+            }
         }
         let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.read);
         if read.is_pending() && self.read.is_empty() {
-            // Most connections are idle most of the time.
-            self.read = BytesMut::new();
+            let mut unused = std::mem::take(&mut self.read);
+            // Not where what was read last is still held.
+            if unused.try_reclaim(READ_SIZE) {
+                SPARE.set(Some(unused));
+            }
         }
         let read = ready!(read);
         match read {
