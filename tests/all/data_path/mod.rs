@@ -1,6 +1,7 @@
 //! The data path over raw sockets: what hostile or broken neighbours say, and what the proxy makes of it.
 
 mod answers;
+mod beside;
 mod catalogue;
 mod combinations;
 mod floods;
@@ -28,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         requests::trials(),
         mutated::trials(),
         answers::trials(),
+        beside::trials(),
         catalogue::trials(),
         retries::trials(),
         timeouts::trials(),

@@ -1,0 +1,325 @@
+//! Where a status alone does not tell: what becomes of a connection, and what is logged of it. Stock Envoy runs the same
+//! snapshot and is asked the same; where the two are to differ, the row says why.
+
+use crate::data_path::{BlackHole, OK, Refusing, trial};
+use libtest_mimic::Trial;
+use outrigger_tests::live::wait_until;
+use outrigger_tests::raw::http1::{self, Kind};
+use outrigger_tests::raw::http2::Answer;
+use outrigger_tests::raw::{After, Beside, Http2, Served, Socket, Upstream, Visit, cluster, merged};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial("beside::malformed_fields_beside_other_streams", malformed_fields),
+        trial("beside::responses_that_are_cut", cut_responses),
+        trial("beside::tcp_connections", tcp_connections),
+    ]
+}
+
+/// Both proxies.
+struct Both {
+    served: Served,
+    beside: Beside,
+}
+
+impl Both {
+    fn start(manager: Value, clusters: Vec<Value>, more: Value) -> Result<Self, String> {
+        let beside = Beside::start(&manager, &clusters, &more)?;
+        Ok(Self { served: Served::start_with(manager, clusters, more)?, beside })
+    }
+
+    /// What each does: ours, then Envoy's.
+    fn each(&self, mut scene: impl FnMut(u16) -> Result<String, String>) -> Result<[String; 2], String> {
+        let ours = scene(self.served.port).map_err(|fault| format!("ours: {fault}"))?;
+        Ok([ours, scene(self.beside.port).map_err(|fault| format!("Envoy: {fault}"))?])
+    }
+
+    /// As [`Self::each`], with the next line of the log.
+    fn logged(&self, scene: impl FnMut(u16) -> Result<String, String>) -> Result<[String; 2], String> {
+        let [ours, theirs] = self.each(scene)?;
+        Ok([format!("{ours}; {}", self.served.logged()?), format!("{theirs}; {}", self.beside.logged()?)])
+    }
+}
+
+/// A row: what is done, and what both do then, or each.
+type Row<W> = (&'static str, W, [&'static str; 2]);
+
+fn compare<W>(rows: &[Row<W>], mut run: impl FnMut(&W) -> Result<[String; 2], String>) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    for (name, what, expected) in rows {
+        match run(what) {
+            Ok(found) if found == *expected => {}
+            Ok([ours, theirs]) => wrong.push(format!("{name}:\n    ours {ours}\n    Envoy's {theirs}")),
+            Err(fault) => wrong.push(format!("{name}: {fault}")),
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+const METHOD: (&str, &str) = (":method", "GET");
+const SCHEME: (&str, &str) = (":scheme", "http");
+const AUTHORITY: (&str, &str) = (":authority", "a.test");
+const PATH: (&str, &str) = (":path", "/");
+
+type Fields = Vec<(&'static str, &'static str)>;
+
+/// A request with a malformed field, while another of the connection waits for its answer.
+fn malformed_fields() -> Result<(), String> {
+    let with = |field: (&'static str, &'static str)| -> Fields { vec![METHOD, SCHEME, AUTHORITY, PATH, field] };
+    const ENVOYS: &str = "nothing, the other nothing, the connection ends";
+    // A stream's matter, as RFC 9113 section 8.1.1 has it.
+    const STREAM: [&str; 2] = ["reset for 1, the other 200, the connection goes on", ENVOYS];
+    // What reads the fields takes no such text for a field: no other stream of the connection is answered any more, but
+    // the client is told why.
+    const CONNECTION: [&str; 2] = ["nothing, the other nothing, the connection ends for 1", ENVOYS];
+    let rows: Vec<Row<Fields>> = vec![
+        ("a name in upper case", with(("X-Upper", "1")), CONNECTION),
+        ("a space in a name", with(("x y", "1")), CONNECTION),
+        ("an empty name", with(("", "1")), CONNECTION),
+        ("a line feed in a value", with(("x", "1\nevil: 1")), CONNECTION),
+        ("an unknown pseudo-header", with((":evil", "1")), CONNECTION),
+        ("a method with a space", vec![(":method", "GET /"), SCHEME, AUTHORITY, PATH], CONNECTION),
+        ("connection", with(("connection", "close")), STREAM),
+        ("transfer-encoding", with(("transfer-encoding", "chunked")), STREAM),
+        ("te other than trailers", with(("te", "gzip")), STREAM),
+        ("a pseudo-header behind fields", vec![METHOD, SCHEME, AUTHORITY, ("x", "1"), PATH], STREAM),
+        ("no method", vec![SCHEME, AUTHORITY, PATH], STREAM),
+        ("two paths", with(PATH), STREAM),
+    ];
+    let released = Arc::new(Mutex::new(BTreeSet::new()));
+    let known = released.clone();
+    let upstream = Upstream::start(move |mut visit| {
+        while let Some(request) = visit.request()? {
+            let path = request.target().to_owned();
+            let is_released = || known.lock().is_ok_and(|known| known.contains(&path));
+            if path.starts_with("/slow") && !wait_until(Duration::from_secs(30), is_released) {
+                return Err(format!("{path} is never released"));
+            }
+            visit.socket.send(OK)?;
+        }
+        Ok(())
+    })?;
+    let both = Both::start(json!({}), vec![cluster("up", &[upstream.port], json!({}))], json!({}))?;
+    let sent = AtomicUsize::new(0);
+    compare(&rows, |fields| {
+        both.each(|port| {
+            let slow = format!("/slow-{}", sent.fetch_add(1, Ordering::SeqCst));
+            let mut client = Http2::connect(port)?;
+            client.get(1, &slow)?;
+            client.headers(3, fields, true)?;
+            let malformed = client.answer(3)?;
+            released.lock().map_err(|error| error.to_string())?.insert(slow);
+            let other = client.answer(1)?;
+            // It may have gone since.
+            let _ = client.get(5, "/next");
+            let next = client.answer(5)?;
+            let connection = match (next.status(), client.goaway) {
+                (200, _) => "goes on".to_owned(),
+                (_, None) => "ends".to_owned(),
+                (_, Some(reason)) => format!("ends for {reason}"),
+            };
+            Ok(format!("{}, the other {}, the connection {connection}", fate(&malformed), fate(&other)))
+        })
+    })
+}
+
+/// What became of a stream.
+fn fate(answer: &Answer) -> String {
+    match (answer.reset, answer.status()) {
+        (Some(reason), _) => format!("reset for {reason}"),
+        (None, 0) => "nothing".to_owned(),
+        (None, status) => status.to_string(),
+    }
+}
+
+/// What a client of HTTP/1.1 gets of a response that its upstream does not bring to its end, and the log.
+fn cut_responses() -> Result<(), String> {
+    let rows: Vec<Row<(&str, After)>> = vec![
+        ("a length, closed", ("content-length: 9\r\n\r\nok", After::Close), CUT),
+        ("a length, reset", ("content-length: 9\r\n\r\nok", After::Reset), CUT),
+        ("chunks, closed", ("transfer-encoding: chunked\r\n\r\n2\r\nok\r\n", After::Close), CUT),
+        ("in a chunk", ("transfer-encoding: chunked\r\n\r\n9\r\nok", After::Close), CUT),
+        ("no chunk", ("transfer-encoding: chunked\r\n\r\n2\r\nok\r\nx\r\n", After::Stall), CUT),
+        ("until the end, closed", ("x: 1\r\n\r\nok", After::Close), WHOLE),
+        // Nothing says that it is whole; Envoy takes a reset for its end.
+        ("until the end, reset", ("x: 1\r\n\r\nok", After::Reset), [CUT[0], WHOLE[0]]),
+    ];
+    compare(&rows, |(reply, after)| {
+        let upstream = Upstream::answering(format!("HTTP/1.1 200 OK\r\n{reply}"), *after)?;
+        let both = Both::start(json!({}), vec![cluster("up", &[upstream.port], json!({}))], json!({}))?;
+        both.logged(|port| {
+            let mut client = Socket::connect(port)?;
+            client.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n")?;
+            let answer = http1::read(&mut client, Kind::Response("GET"))?.ok_or("no answer")?;
+            Ok(format!("{} {}", answer.status(), if answer.whole { "whole" } else { "cut" }))
+        })
+    })
+}
+
+const WHOLE: [&str; 2] = ["200 whole; 200 - via_upstream"; 2];
+const CUT: [&str; 2] = ["200 cut; 200 UPE upstream_reset_after_response_started{protocol_error}"; 2];
+
+/// What one TCP connection is to look like.
+struct Tcp {
+    /// Of the cluster.
+    settings: Value,
+    /// Of the listener's proxy.
+    proxy: Value,
+    /// Whether somebody listens upstream, and whether a connection is to come there.
+    listens: bool,
+    reached: bool,
+    /// Whether connecting to it takes for ever.
+    hangs: bool,
+    /// What the upstream does: what it saw.
+    upstream: fn(Visit) -> Result<String, String>,
+    /// What the client does: what it saw.
+    client: fn(Socket) -> Result<String, String>,
+}
+
+fn tcp_connections() -> Result<(), String> {
+    let scene = |client, upstream| {
+        let (settings, proxy) = (json!({}), json!({}));
+        Tcp { settings, proxy, listens: true, reached: true, hangs: false, client, upstream }
+    };
+    let waits = || scene(waits_for_the_end, |visit| waits_for_the_end(visit.socket));
+    let alone = || Tcp { reached: false, ..waits() };
+    let idle = json!({"idleTimeout": "0.2s"});
+    let full = json!({"circuitBreakers": {"maxConnections": 0}});
+    let empty = json!({"cluster": "empty"});
+    let same = |text| [text; 2];
+    // What ends without having been served is a reset here: no bytes and a plain end would be an answer to some. Envoy
+    // says it in its log alone.
+    let rows: Vec<Row<Tcp>> = vec![
+        (
+            "the client ends first",
+            scene(asks_and_ends, answers_at_the_end),
+            same(r#""answer" Closed "question" Closed; - 8 in 6 out"#),
+        ),
+        (
+            "the upstream ends first",
+            scene(answers_what_it_got, says_and_ends),
+            same(r#""question" Closed "answer" Closed; - 6 in 8 out"#),
+        ),
+        ("the client resets", scene(resets_after_a_word, says_a_word), same(r#""word" "" Reset; - 0 in 4 out"#)),
+        ("the upstream resets", scene(says_and_waits, hears_and_resets), same(r#""" Reset "word"; UR 4 in 0 out"#)),
+        (
+            "silence",
+            Tcp { proxy: idle, ..waits() },
+            [r#""" Reset "" Reset; SI 0 in 0 out"#, r#""" Closed "" Closed; - 0 in 0 out"#],
+        ),
+        (
+            "nobody listens",
+            Tcp { listens: false, ..alone() },
+            [r#""" Reset; UF,URX 0 in 0 out"#, r#""" Closed; UF,URX 0 in 0 out"#],
+        ),
+        (
+            "a connection too many",
+            Tcp { settings: full, ..alone() },
+            [r#""" Reset; UO 0 in 0 out"#, r#""" Closed; UO 0 in 0 out"#],
+        ),
+        ("no endpoint", Tcp { proxy: empty, ..alone() }, [r#""" Reset; UH 0 in 0 out"#, r#""" Closed; UH 0 in 0 out"#]),
+        (
+            "the client goes while the upstream takes its time",
+            Tcp { settings: json!({"connectTimeout": "0.2s"}), hangs: true, client: resets, ..alone() },
+            same("gone; UF,URX 0 in 0 out"),
+        ),
+    ];
+    compare(&rows, |row| {
+        let (tell, told) = channel();
+        let (tell, script) = (Mutex::new(tell), row.upstream);
+        let upstream = Upstream::start(move |visit| {
+            let saw = script(visit)?;
+            let tell = tell.lock().map_err(|error| error.to_string())?;
+            tell.send(saw).map_err(|error| error.to_string())
+        })?;
+        let refusing = Refusing::new()?;
+        let hanging = BlackHole::new()?;
+        let port = match (row.listens, row.hangs) {
+            (_, true) => hanging.port()?,
+            (true, false) => upstream.port,
+            (false, false) => refusing.port()?,
+        };
+        let clusters = vec![cluster("up", &[port], row.settings.clone()), cluster("empty", &[], json!({}))];
+        let format = "%RESPONSE_FLAGS% %BYTES_RECEIVED% in %BYTES_SENT% out";
+        let proxy = json!({"cluster": "up", "accessLog": {"format": format}});
+        let both = Both::start(json!({"tcpProxy": merged(proxy, &row.proxy)}), clusters, json!({}))?;
+        let found = both.logged(|port| {
+            let client = (row.client)(Socket::connect(port)?)?;
+            if !row.reached {
+                return Ok(client);
+            }
+            Ok(format!("{client} {}", told.recv().map_err(|error| error.to_string())?))
+        })?;
+        match upstream.connections() {
+            0 if row.reached => Err("nothing came upstream".to_owned()),
+            count if count > 0 && !row.reached => Err(format!("{count} connections came upstream")),
+            _ => Ok(found),
+        }
+    })
+}
+
+fn saw(mut socket: Socket) -> Result<String, String> {
+    let (bytes, ended) = socket.rest()?;
+    Ok(format!("{:?} {ended:?}", String::from_utf8_lossy(&bytes)))
+}
+
+fn waits_for_the_end(socket: Socket) -> Result<String, String> {
+    saw(socket)
+}
+
+fn asks_and_ends(mut client: Socket) -> Result<String, String> {
+    client.send("question")?;
+    client.half_close();
+    saw(client)
+}
+
+fn answers_at_the_end(mut visit: Visit) -> Result<String, String> {
+    let (question, ended) = visit.socket.rest()?;
+    visit.socket.send("answer")?;
+    Ok(format!("{:?} {ended:?}", String::from_utf8_lossy(&question)))
+}
+
+fn says_and_ends(mut visit: Visit) -> Result<String, String> {
+    visit.socket.send("question")?;
+    visit.socket.half_close();
+    saw(visit.socket)
+}
+
+fn answers_what_it_got(mut client: Socket) -> Result<String, String> {
+    let (question, ended) = client.rest()?;
+    client.send("answer")?;
+    Ok(format!("{:?} {ended:?}", String::from_utf8_lossy(&question)))
+}
+
+fn resets_after_a_word(mut client: Socket) -> Result<String, String> {
+    let word = client.take(4)?;
+    client.reset();
+    Ok(format!("{:?}", String::from_utf8_lossy(&word.unwrap_or_default())))
+}
+
+fn says_and_waits(mut client: Socket) -> Result<String, String> {
+    client.send("word")?;
+    saw(client)
+}
+
+fn hears_and_resets(mut visit: Visit) -> Result<String, String> {
+    let word = visit.socket.take(4)?;
+    visit.after(After::Reset)?;
+    Ok(format!("{:?}", String::from_utf8_lossy(&word.unwrap_or_default())))
+}
+
+fn resets(client: Socket) -> Result<String, String> {
+    client.reset();
+    Ok("gone".to_owned())
+}
+
+fn says_a_word(mut visit: Visit) -> Result<String, String> {
+    visit.socket.send("word")?;
+    saw(visit.socket)
+}
