@@ -900,7 +900,8 @@ impl Exchange<'_> {
         {
             let mut state = filtered.stream().state.borrow_mut();
             state.duration = Some(duration);
-            flags = flags.and(ResponseFlags::of_details(&state.details));
+            let held = ResponseFlags::of_properties(&state.properties);
+            flags = held.and(flags).and(ResponseFlags::of_details(&state.details));
             state.flags = u64::from(flags.bits());
             if finished == Finished::Reset && state.details.is_empty() {
                 state.details = "downstream_remote_disconnect".into();
