@@ -23,34 +23,39 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// Both proxies.
-struct Both {
-    served: Served,
+pub(super) struct Both {
+    pub(super) served: Served,
     beside: Beside,
 }
 
 impl Both {
-    fn start(manager: Value, clusters: Vec<Value>, more: Value) -> Result<Self, String> {
+    /// As [`Served::start_with`].
+    pub(super) fn start(manager: Value, clusters: Vec<Value>, more: Value) -> Result<Self, String> {
         let beside = Beside::start(&manager, &clusters, &more)?;
         Ok(Self { served: Served::start_with(manager, clusters, more)?, beside })
     }
 
     /// What each does: ours, then Envoy's.
-    fn each(&self, mut scene: impl FnMut(u16) -> Result<String, String>) -> Result<[String; 2], String> {
+    pub(super) fn each(&self, mut scene: impl FnMut(u16) -> Result<String, String>) -> Result<[String; 2], String> {
         let ours = scene(self.served.port).map_err(|fault| format!("ours: {fault}"))?;
         Ok([ours, scene(self.beside.port).map_err(|fault| format!("Envoy: {fault}"))?])
     }
 
     /// As [`Self::each`], with the next line of the log.
-    fn logged(&self, scene: impl FnMut(u16) -> Result<String, String>) -> Result<[String; 2], String> {
+    pub(super) fn logged(&self, scene: impl FnMut(u16) -> Result<String, String>) -> Result<[String; 2], String> {
         let [ours, theirs] = self.each(scene)?;
         Ok([format!("{ours}; {}", self.served.logged()?), format!("{theirs}; {}", self.beside.logged()?)])
     }
 }
 
 /// A row: what is done, and what both do then, or each.
-type Row<W> = (&'static str, W, [&'static str; 2]);
+pub(super) type Row<W> = (&'static str, W, [&'static str; 2]);
 
-fn compare<W>(rows: &[Row<W>], mut run: impl FnMut(&W) -> Result<[String; 2], String>) -> Result<(), String> {
+/// Runs every row: those in which one of the two does not as the row says.
+pub(super) fn compare<W>(
+    rows: &[Row<W>],
+    mut run: impl FnMut(&W) -> Result<[String; 2], String>,
+) -> Result<(), String> {
     let mut wrong = Vec::new();
     for (name, what, expected) in rows {
         match run(what) {

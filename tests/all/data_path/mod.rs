@@ -5,6 +5,7 @@ mod beside;
 mod catalogue;
 mod combinations;
 mod floods;
+mod handshakes;
 mod http2_requests;
 mod limits;
 mod mutated;
@@ -30,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         mutated::trials(),
         answers::trials(),
         beside::trials(),
+        handshakes::trials(),
         catalogue::trials(),
         retries::trials(),
         timeouts::trials(),

@@ -78,19 +78,25 @@ impl Served {
     }
 
     /// The snapshot: one worker, a listener `in` that sends everything to the cluster `up` unless `manager` says
-    /// otherwise; with `tcpProxy` in it, bytes instead of requests. `more` is merged into the whole.
+    /// otherwise; with `tcpProxy` in it, bytes instead of requests; with `filterChains`, by as many chains, each with what
+    /// its entry says. `more` is merged into the whole.
     fn snapshot(manager: &Value, clusters: &[Value], more: &Value, log: &std::path::Path) -> Result<Snapshot, String> {
         let mut manager = merged(json!({"accessLog": {"path": log, "format": LOG_FORMAT}}), manager);
         if manager["destination"].is_null() {
             manager["destination"] = json!({"cluster": "up"});
         }
+        let entries = manager.as_object_mut().and_then(|entries| entries.remove("filterChains"));
         let chain = match manager.get("tcpProxy") {
             None => json!({"networkFilter": {"httpConnectionManager": manager}}),
             Some(proxy) => json!({"networkFilter": {"tcpProxy": merged(json!({"accessLog": {"path": log}}), proxy)}}),
         };
+        let chains: Vec<Value> = match entries.as_ref().and_then(Value::as_array) {
+            None => vec![chain],
+            Some(entries) => entries.iter().map(|entry| merged(chain.clone(), entry)).collect(),
+        };
         let document = json!({
             "workers": 1,
-            "listeners": [{"name": "in", "address": "127.0.0.1:0", "filterChains": [chain]}],
+            "listeners": [{"name": "in", "address": "127.0.0.1:0", "filterChains": chains}],
             "clusters": clusters,
             "modules": {"header-rules": {"embedded": "header-rules"}},
         });
