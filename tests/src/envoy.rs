@@ -141,7 +141,10 @@ impl Process {
     }
 
     /// An answer of the admin interface.
-    fn get(&self, path: &str) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, path: &str) -> Result<String, String> {
         let request = Request { path: path.to_owned(), authority: "admin".to_owned(), ..Request::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let answer = runtime.map_err(|error| error.to_string())?.block_on(async {

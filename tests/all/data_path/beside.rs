@@ -1,7 +1,7 @@
 //! Where a status alone does not tell: what becomes of a connection, and what is logged of it. Stock Envoy runs the same
 //! snapshot and is asked the same; where the two are to differ, the row says why.
 
-use crate::data_path::{BlackHole, OK, Refusing, trial};
+use crate::data_path::{BlackHole, OK, Refusing, ask, equal, get, route, routed, trial};
 use libtest_mimic::Trial;
 use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::http1::{self, Kind};
@@ -19,6 +19,8 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("beside::malformed_fields_beside_other_streams", malformed_fields),
         trial("beside::responses_that_are_cut", cut_responses),
         trial("beside::tcp_connections", tcp_connections),
+        trial("beside::counts_of_clusters", counts_of_clusters),
+        trial("beside::attempts_are_counted", attempts_are_counted),
     ]
 }
 
@@ -327,4 +329,87 @@ fn resets(client: Socket) -> Result<String, String> {
 fn says_a_word(mut visit: Visit) -> Result<String, String> {
     visit.socket.send("word")?;
     saw(visit.socket)
+}
+
+/// What a cluster counts of its answers, and of what stands in their place.
+fn counts_of_clusters() -> Result<(), String> {
+    let reply = |status: &str| format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok");
+    let in_turn = |replies: &[&str]| {
+        let replies = replies.iter().map(|status| (reply(status).into_bytes(), After::Keep));
+        Upstream::in_turn(replies.collect())
+    };
+    let ok = Upstream::answering(OK, After::Keep)?;
+    let mixed = in_turn(&["200 OK", "404 x", "301 x", "503 x"])?;
+    let mixed_beside = in_turn(&["200 OK", "404 x", "301 x", "503 x"])?;
+    let (closes, stalls) = (Upstream::answering("", After::Close)?, Upstream::answering("", After::Stall)?);
+    let garbage = Upstream::answering("no HTTP\r\n\r\n", After::Close)?;
+    let refusing = Refusing::new()?;
+    let once = json!({"retries": {"attempts": 0}});
+    let again = json!({"retries": {"attempts": 2, "retryOn": "5xx"}});
+    let late = json!({"timeout": "0.1s"});
+    let routes = vec![
+        route("/mixed", "mixed", once.clone()),
+        route("/refused", "refused", once.clone()),
+        route("/closes", "closes", again),
+        route("/stalls", "stalls", late),
+        route("/garbage", "garbage", once.clone()),
+        route("/empty", "empty", once.clone()),
+        route("/full", "full", once),
+        route("/missing", "missing", json!({})),
+    ];
+    let plain = |name: &str, port: u16| cluster(name, &[port], json!({}));
+    let clusters = |mixed: u16| -> Result<Vec<Value>, String> {
+        Ok(vec![
+            plain("mixed", mixed),
+            plain("refused", refusing.port()?),
+            plain("closes", closes.port),
+            plain("stalls", stalls.port),
+            plain("garbage", garbage.port),
+            cluster("empty", &[], json!({})),
+            cluster("full", &[ok.port], json!({"circuitBreakers": {"maxRequests": 0}})),
+        ])
+    };
+    let manager = routed(routes);
+    let beside = Beside::start(&manager, &clusters(mixed_beside.port)?, &json!({}))?;
+    let served = Served::start(manager, clusters(mixed.port)?)?;
+    let paths =
+        ["mixed", "mixed", "mixed", "mixed", "refused", "closes", "stalls", "garbage", "empty", "full", "missing"];
+    for path in paths {
+        for port in [served.port, beside.port] {
+            ask(port, &get(&format!("/{path}")))?;
+        }
+    }
+    let counted = |stats: Vec<String>| -> Vec<String> {
+        let kept = |line: &String| line.contains("xx: ") || line.contains("upstream_rq_completed");
+        // Envoy counts anew by where requests come from.
+        let origin = |line: &String| line.contains(".external.") || line.contains(".internal.");
+        stats.into_iter().filter(|line| kept(line) && !origin(line) && !line.ends_with(": 0")).collect()
+    };
+    let (ours, theirs) = (counted(served.stats(".upstream_rq_")?), counted(beside.stats(".upstream_rq_")?));
+    equal("how many lines there are", ours.len(), 17)?;
+    equal("what is counted", ours, theirs)
+}
+
+/// The upstream is told which attempt it sees, whatever a client says; not by the proxy of whom is called.
+fn attempts_are_counted() -> Result<(), String> {
+    let unavailable = "HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\nno";
+    let rows: Vec<Row<&str>> = vec![
+        ("of who calls", "outbound", ["1 2 3"; 2]),
+        ("of a gateway", "unspecified", ["1 2 3"; 2]),
+        ("of who is called", "inbound", ["- - -"; 2]),
+    ];
+    compare(&rows, |direction| {
+        let upstream = Upstream::answering(unavailable, After::Keep)?;
+        let routes = vec![route("/", "up", json!({"retries": {"attempts": 2, "retryOn": "5xx"}}))];
+        let manager = routed(routes);
+        let chain = json!({"networkFilter": {"httpConnectionManager": manager}});
+        let listener = json!({"name": "in", "address": "127.0.0.1:0", "direction": direction, "filterChains": [chain]});
+        let clusters = vec![cluster("up", &[upstream.port], json!({}))];
+        let both = Both::start(manager, clusters, json!({"listeners": [listener]}))?;
+        both.each(|port| {
+            ask(port, &get("/").replace("\r\n\r\n", "\r\nx-envoy-attempt-count: 9\r\n\r\n"))?;
+            let told = upstream.take().into_iter().map(|request| request.header("x-envoy-attempt-count"));
+            Ok(told.map(|count| count.unwrap_or("-".to_owned())).collect::<Vec<_>>().join(" "))
+        })
+    })
 }

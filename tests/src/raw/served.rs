@@ -28,7 +28,7 @@ pub struct Served {
 pub struct Beside {
     /// Where its listener listens.
     pub port: u16,
-    _process: Process,
+    process: Process,
     log: AccessLog,
 }
 
@@ -111,6 +111,16 @@ impl Served {
         self.log.next()
     }
 
+    /// What has been counted, as Envoy's `/stats` has it: the lines with this text in their name.
+    ///
+    /// # Errors
+    /// None; as of [`Beside::stats`].
+    pub fn stats(&self, name: &str) -> Result<Vec<String>, String> {
+        let text =
+            host::telemetry::stats_text(&self.proxy.registry().collect(), &host::telemetry::StatsQuery::default());
+        Ok(lines_of(&text, name))
+    }
+
     /// The sum of the samples of a metric.
     pub fn metric(&self, name: &str) -> f64 {
         let samples = self.proxy.registry().collect();
@@ -121,6 +131,14 @@ impl Served {
 }
 
 impl Beside {
+    /// What has been counted: the lines of `/stats` with this text in their name.
+    ///
+    /// # Errors
+    /// When its admin server does not answer.
+    pub fn stats(&self, name: &str) -> Result<Vec<String>, String> {
+        Ok(lines_of(&self.process.get("/stats")?, name))
+    }
+
     /// Starts it: see [`Served::start_with`].
     ///
     /// # Errors
@@ -133,7 +151,7 @@ impl Beside {
         made.modules.iter().try_for_each(|module| optimised::path(module).map(drop))?;
         let process = Process::start(&made.value.to_string())?;
         let port = *process.ports()?.get("in").ok_or("no listener")?;
-        Ok(Self { port, _process: process, log })
+        Ok(Self { port, process, log })
     }
 
     /// As [`Served::logged`].
@@ -143,6 +161,13 @@ impl Beside {
     pub fn logged(&self) -> Result<String, String> {
         self.log.next()
     }
+}
+
+/// The lines whose name has a text in it, in order.
+fn lines_of(stats: &str, name: &str) -> Vec<String> {
+    let mut lines: Vec<String> = stats.lines().filter(|line| line.contains(name)).map(str::to_owned).collect();
+    lines.sort();
+    lines
 }
 
 impl AccessLog {
