@@ -1,16 +1,15 @@
 //! Where a status alone does not tell: what becomes of a connection, and what is logged of it. Stock Envoy runs the same
 //! snapshot and is asked the same; where the two are to differ, the row says why.
 
-use crate::data_path::{BlackHole, OK, Refusing, ask, equal, get, route, routed, trial};
+use crate::data_path::{OK, Refusing, ask, equal, get, route, routed, trial};
 use libtest_mimic::Trial;
 use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::http1::{self, Kind};
 use outrigger_tests::raw::http2::Answer;
-use outrigger_tests::raw::{After, Beside, Http2, Served, Socket, Upstream, Visit, cluster, merged};
+use outrigger_tests::raw::{After, Beside, Http2, Served, Socket, Upstream, cluster};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial("beside::malformed_fields_beside_other_streams", malformed_fields),
         trial("beside::responses_that_are_cut", cut_responses),
-        trial("beside::tcp_connections", tcp_connections),
         trial("beside::counts_of_clusters", counts_of_clusters),
         trial("beside::attempts_are_counted", attempts_are_counted),
     ]
@@ -171,165 +169,6 @@ fn cut_responses() -> Result<(), String> {
 
 const WHOLE: [&str; 2] = ["200 whole; 200 - via_upstream"; 2];
 const CUT: [&str; 2] = ["200 cut; 200 UPE upstream_reset_after_response_started{protocol_error}"; 2];
-
-/// What one TCP connection is to look like.
-struct Tcp {
-    /// Of the cluster.
-    settings: Value,
-    /// Of the listener's proxy.
-    proxy: Value,
-    /// Whether somebody listens upstream, and whether a connection is to come there.
-    listens: bool,
-    reached: bool,
-    /// Whether connecting to it takes for ever.
-    hangs: bool,
-    /// What the upstream does: what it saw.
-    upstream: fn(Visit) -> Result<String, String>,
-    /// What the client does: what it saw.
-    client: fn(Socket) -> Result<String, String>,
-}
-
-fn tcp_connections() -> Result<(), String> {
-    let scene = |client, upstream| {
-        let (settings, proxy) = (json!({}), json!({}));
-        Tcp { settings, proxy, listens: true, reached: true, hangs: false, client, upstream }
-    };
-    let waits = || scene(waits_for_the_end, |visit| waits_for_the_end(visit.socket));
-    let alone = || Tcp { reached: false, ..waits() };
-    let idle = json!({"idleTimeout": "0.2s"});
-    let full = json!({"circuitBreakers": {"maxConnections": 0}});
-    let empty = json!({"cluster": "empty"});
-    let same = |text| [text; 2];
-    // What ends without having been served is a reset here: no bytes and a plain end would be an answer to some. Envoy
-    // says it in its log alone.
-    let rows: Vec<Row<Tcp>> = vec![
-        (
-            "the client ends first",
-            scene(asks_and_ends, answers_at_the_end),
-            same(r#""answer" Closed "question" Closed; - 8 in 6 out"#),
-        ),
-        (
-            "the upstream ends first",
-            scene(answers_what_it_got, says_and_ends),
-            same(r#""question" Closed "answer" Closed; - 6 in 8 out"#),
-        ),
-        ("the client resets", scene(resets_after_a_word, says_a_word), same(r#""word" "" Reset; - 0 in 4 out"#)),
-        ("the upstream resets", scene(says_and_waits, hears_and_resets), same(r#""" Reset "word"; UR 4 in 0 out"#)),
-        (
-            "silence",
-            Tcp { proxy: idle, ..waits() },
-            [r#""" Reset "" Reset; SI 0 in 0 out"#, r#""" Closed "" Closed; - 0 in 0 out"#],
-        ),
-        (
-            "nobody listens",
-            Tcp { listens: false, ..alone() },
-            [r#""" Reset; UF,URX 0 in 0 out"#, r#""" Closed; UF,URX 0 in 0 out"#],
-        ),
-        (
-            "a connection too many",
-            Tcp { settings: full, ..alone() },
-            [r#""" Reset; UO 0 in 0 out"#, r#""" Closed; UO 0 in 0 out"#],
-        ),
-        ("no endpoint", Tcp { proxy: empty, ..alone() }, [r#""" Reset; UH 0 in 0 out"#, r#""" Closed; UH 0 in 0 out"#]),
-        (
-            "the client goes while the upstream takes its time",
-            Tcp { settings: json!({"connectTimeout": "0.2s"}), hangs: true, client: resets, ..alone() },
-            same("gone; UF,URX 0 in 0 out"),
-        ),
-    ];
-    compare(&rows, |row| {
-        let (tell, told) = channel();
-        let (tell, script) = (Mutex::new(tell), row.upstream);
-        let upstream = Upstream::start(move |visit| {
-            let saw = script(visit)?;
-            let tell = tell.lock().map_err(|error| error.to_string())?;
-            tell.send(saw).map_err(|error| error.to_string())
-        })?;
-        let refusing = Refusing::new()?;
-        let hanging = BlackHole::new()?;
-        let port = match (row.listens, row.hangs) {
-            (_, true) => hanging.port()?,
-            (true, false) => upstream.port,
-            (false, false) => refusing.port()?,
-        };
-        let clusters = vec![cluster("up", &[port], row.settings.clone()), cluster("empty", &[], json!({}))];
-        let format = "%RESPONSE_FLAGS% %BYTES_RECEIVED% in %BYTES_SENT% out";
-        let proxy = json!({"cluster": "up", "accessLog": {"format": format}});
-        let both = Both::start(json!({"tcpProxy": merged(proxy, &row.proxy)}), clusters, json!({}))?;
-        let found = both.logged(|port| {
-            let client = (row.client)(Socket::connect(port)?)?;
-            if !row.reached {
-                return Ok(client);
-            }
-            Ok(format!("{client} {}", told.recv().map_err(|error| error.to_string())?))
-        })?;
-        match upstream.connections() {
-            0 if row.reached => Err("nothing came upstream".to_owned()),
-            count if count > 0 && !row.reached => Err(format!("{count} connections came upstream")),
-            _ => Ok(found),
-        }
-    })
-}
-
-fn saw(mut socket: Socket) -> Result<String, String> {
-    let (bytes, ended) = socket.rest()?;
-    Ok(format!("{:?} {ended:?}", String::from_utf8_lossy(&bytes)))
-}
-
-fn waits_for_the_end(socket: Socket) -> Result<String, String> {
-    saw(socket)
-}
-
-fn asks_and_ends(mut client: Socket) -> Result<String, String> {
-    client.send("question")?;
-    client.half_close();
-    saw(client)
-}
-
-fn answers_at_the_end(mut visit: Visit) -> Result<String, String> {
-    let (question, ended) = visit.socket.rest()?;
-    visit.socket.send("answer")?;
-    Ok(format!("{:?} {ended:?}", String::from_utf8_lossy(&question)))
-}
-
-fn says_and_ends(mut visit: Visit) -> Result<String, String> {
-    visit.socket.send("question")?;
-    visit.socket.half_close();
-    saw(visit.socket)
-}
-
-fn answers_what_it_got(mut client: Socket) -> Result<String, String> {
-    let (question, ended) = client.rest()?;
-    client.send("answer")?;
-    Ok(format!("{:?} {ended:?}", String::from_utf8_lossy(&question)))
-}
-
-fn resets_after_a_word(mut client: Socket) -> Result<String, String> {
-    let word = client.take(4)?;
-    client.reset();
-    Ok(format!("{:?}", String::from_utf8_lossy(&word.unwrap_or_default())))
-}
-
-fn says_and_waits(mut client: Socket) -> Result<String, String> {
-    client.send("word")?;
-    saw(client)
-}
-
-fn hears_and_resets(mut visit: Visit) -> Result<String, String> {
-    let word = visit.socket.take(4)?;
-    visit.after(After::Reset)?;
-    Ok(format!("{:?}", String::from_utf8_lossy(&word.unwrap_or_default())))
-}
-
-fn resets(client: Socket) -> Result<String, String> {
-    client.reset();
-    Ok("gone".to_owned())
-}
-
-fn says_a_word(mut visit: Visit) -> Result<String, String> {
-    visit.socket.send("word")?;
-    saw(visit.socket)
-}
 
 /// What a cluster counts of its answers, and of what stands in their place.
 fn counts_of_clusters() -> Result<(), String> {

@@ -12,6 +12,7 @@ mod mutated;
 mod operation;
 mod requests;
 mod retries;
+mod tcp;
 mod timeouts;
 mod tunnels;
 
@@ -31,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         mutated::trials(),
         answers::trials(),
         beside::trials(),
+        tcp::trials(),
         handshakes::trials(),
         catalogue::trials(),
         retries::trials(),
