@@ -799,7 +799,7 @@ impl Exchange<'_> {
     /// Answers in place of the upstream.
     fn fail_after(&mut self, error: ProxyError, retried: bool) {
         let (mut reply, flags) = error.reply(retried);
-        if let Some(route) = self.route.as_ref().filter(|_| error.is_of_upstream()) {
+        if let Some(route) = self.route.as_ref().filter(|_| error.is_of_upstream() && !self.response_begun) {
             route.cluster.shared.stats.answered(reply.status);
         }
         if error == ProxyError::ConnectFailure {

@@ -204,13 +204,19 @@ fn counts_of_clusters() -> Result<(), String> {
             plain("closes", closes.port),
             plain("stalls", stalls.port),
             plain("garbage", garbage.port),
+            plain("copies", ok.port),
             cluster("empty", &[], json!({})),
             cluster("full", &[ok.port], json!({"circuitBreakers": {"maxRequests": 0}})),
         ])
     };
-    let manager = routed(routes);
-    let beside = Beside::start(&manager, &clusters(mixed_beside.port)?, &json!({}))?;
-    let served = Served::start(manager, clusters(mixed.port)?)?;
+    let mut manager = routed(routes);
+    // What plugins send is counted as well.
+    let copied = json!({"rules": [{"match": [{"uri": {"exact": "/mixed"}}], "mirrors": [{"cluster": "copies"}]}]});
+    let plugins = manager["plugins"].as_array_mut().ok_or("no plugins")?;
+    plugins.push(json!({"name": "mirroring", "module": "mirroring", "configuration": copied}));
+    let modules = json!({"modules": {"mirroring": {"embedded": "mirroring"}}});
+    let beside = Beside::start(&manager, &clusters(mixed_beside.port)?, &modules)?;
+    let served = Served::start_with(manager, clusters(mixed.port)?, modules)?;
     let paths =
         ["mixed", "mixed", "mixed", "mixed", "refused", "closes", "stalls", "garbage", "empty", "full", "missing"];
     for path in paths {
@@ -218,15 +224,22 @@ fn counts_of_clusters() -> Result<(), String> {
             ask(port, &get(&format!("/{path}")))?;
         }
     }
-    let counted = |stats: Vec<String>| -> Vec<String> {
-        let kept = |line: &String| line.contains("xx: ") || line.contains("upstream_rq_completed");
-        // Envoy counts anew by where requests come from.
-        let origin = |line: &String| line.contains(".external.") || line.contains(".internal.");
-        stats.into_iter().filter(|line| kept(line) && !origin(line) && !line.ends_with(": 0")).collect()
-    };
-    let (ours, theirs) = (counted(served.stats(".upstream_rq_")?), counted(beside.stats(".upstream_rq_")?));
-    equal("how many lines there are", ours.len(), 17)?;
+    let lines = || Ok::<_, String>((counted(served.stats(".upstream_rq_")), counted(beside.stats(".upstream_rq_")?)));
+    // Nobody waits for copies.
+    let copies = "cluster.copies.upstream_rq_completed: 4".to_owned();
+    let all_there = || lines().is_ok_and(|(ours, theirs)| ours.contains(&copies) && theirs.contains(&copies));
+    wait_until(Duration::from_secs(30), all_there);
+    let (ours, theirs) = lines()?;
+    equal("how many lines there are", ours.len(), 19)?;
     equal("what is counted", ours, theirs)
+}
+
+/// The lines that say how many answers there were, of those that there were.
+fn counted(stats: Vec<String>) -> Vec<String> {
+    let kept = |line: &String| line.contains("xx: ") || line.contains("upstream_rq_completed");
+    // Envoy counts anew by where requests come from.
+    let origin = |line: &String| line.contains(".external.") || line.contains(".internal.");
+    stats.into_iter().filter(|line| kept(line) && !origin(line) && !line.ends_with(": 0")).collect()
 }
 
 /// The upstream is told which attempt it sees, whatever a client says; not by the proxy of whom is called.

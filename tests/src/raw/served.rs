@@ -112,13 +112,10 @@ impl Served {
     }
 
     /// What has been counted, as Envoy's `/stats` has it: the lines with this text in their name.
-    ///
-    /// # Errors
-    /// None; as of [`Beside::stats`].
-    pub fn stats(&self, name: &str) -> Result<Vec<String>, String> {
+    pub fn stats(&self, name: &str) -> Vec<String> {
         let text =
             host::telemetry::stats_text(&self.proxy.registry().collect(), &host::telemetry::StatsQuery::default());
-        Ok(lines_of(&text, name))
+        lines_of(&text, name)
     }
 
     /// The sum of the samples of a metric.
