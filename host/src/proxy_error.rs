@@ -137,6 +137,33 @@ impl ProxyError {
         (HostReply { status, body: body.into(), details: details.into(), headers: Vec::new(), grpc_status }, flags)
     }
 
+    /// Whether it is the upstream that has no answer: it is counted as the cluster's, as Envoy does.
+    pub(crate) fn is_of_upstream(self) -> bool {
+        match self {
+            Self::NoHealthyUpstream
+            | Self::Overflow
+            | Self::ConnectFailure
+            | Self::ConnectTimeout
+            | Self::ConnectionTermination
+            | Self::RemoteRefusedStream
+            | Self::RemoteReset
+            | Self::UpstreamProtocol
+            | Self::RouteTimeout
+            | Self::PerTryTimeout => true,
+            Self::NoRoute
+            | Self::NoCluster
+            | Self::NameUnknown
+            | Self::ClientTimeout
+            | Self::HeldTooLong
+            | Self::StreamIdle
+            | Self::RequestIdle
+            | Self::InvalidRequest
+            | Self::InvalidResponse
+            | Self::ResponseTooLarge
+            | Self::UpgradeFailed => false,
+        }
+    }
+
     /// What the log says of a response that was cut off for this reason.
     pub(crate) fn late_reset(self) -> (String, ResponseFlags) {
         let (reply, flags) = self.reply(false);

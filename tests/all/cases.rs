@@ -4,7 +4,7 @@ use libtest_mimic::{Failed, Trial};
 use outrigger_tests::case_file::{self, Located};
 use outrigger_tests::envoy::{self, Envoy};
 use outrigger_tests::host_engine::{self, Host};
-use outrigger_tests::{live, native, root, tools};
+use outrigger_tests::{live, native, root, sdks, tools};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -133,6 +133,11 @@ pub(crate) fn trials(engines: &Engines) -> Result<Vec<Trial>, String> {
         let located = Arc::new(located);
         let own = located.clone();
         trials.push(excepted(&located, "native", Box::new(move || report(native::run(&own)))));
+        trials.push(engines.envoy.trial(&located)?);
+        trials.push(engines.host.trial(&located)?);
+    }
+    for located in sdks::cases()? {
+        let located = Arc::new(located);
         trials.push(engines.envoy.trial(&located)?);
         trials.push(engines.host.trial(&located)?);
     }

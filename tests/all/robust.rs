@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(crate) fn trials() -> Vec<Trial> {
     let mut by_module: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for located in case_file::all(&root()).unwrap_or_default() {
-        for Plugin { module, configuration } in located.plugins {
+        for Plugin { module, configuration, .. } in located.plugins {
             by_module.entry(module).or_default().push(configuration);
         }
     }

@@ -5,7 +5,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned, SupportedProtocolVersion,
+};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -26,6 +28,7 @@ pub struct Caller {
     name: String,
     authority: String,
     offered: Vec<Vec<u8>>,
+    versions: &'static [&'static SupportedProtocolVersion],
 }
 
 /// A TLS connection.
@@ -50,7 +53,19 @@ impl Caller {
     pub fn new(address: SocketAddr) -> Self {
         let (name, authority) =
             ("outbound_.9080_._.reviews.shop.svc.cluster.local".to_owned(), "reviews:9080".to_owned());
-        Self { address, name, authority, offered: vec![b"istio".to_vec(), b"http/1.1".to_vec()] }
+        let offered = vec![b"istio".to_vec(), b"http/1.1".to_vec()];
+        Self { address, name, authority, offered, versions: rustls::DEFAULT_VERSIONS }
+    }
+
+    /// One that speaks TLS 1.2 and nothing newer.
+    pub fn with_tls_1_2(self) -> Self {
+        static VERSIONS: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+        Self { versions: &VERSIONS, ..self }
+    }
+
+    /// One whose requests are for another authority than the name it asks for in the handshake.
+    pub fn for_authority(self, authority: &str) -> Self {
+        Self { authority: authority.to_owned(), ..self }
     }
 
     /// One that offers other application protocols.
@@ -113,7 +128,7 @@ impl Caller {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(self.versions)
             .map_err(|error| text(&error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anyone(provider)));

@@ -85,6 +85,8 @@ pub struct Plugin {
     pub module: String,
     /// Its plugin configuration.
     pub configuration: serde_json::Value,
+    /// Which root context of the module; by default one of its own.
+    pub root_id: Option<String>,
 }
 
 /// The client's side of TLS.
@@ -407,7 +409,7 @@ pub fn all(root: &Path) -> Result<Vec<Located>, String> {
     for filter in entries(&root.join("filters"))? {
         for file in entries(&filter.join("cases")).unwrap_or_default() {
             if file.extension().is_some_and(|extension| extension == "yaml") {
-                cases.extend(read(&filter, &file)?);
+                cases.extend(read(&file, &format!("{}::{}", stem(&filter), stem(&file)), &stem(&filter))?);
             }
         }
     }
@@ -421,13 +423,20 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-fn read(filter: &Path, file: &Path) -> Result<Vec<Located>, String> {
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The cases of a file: names begin with `prefix`, and are about `module` where they do not say which.
+///
+/// # Errors
+/// Why the file cannot be read, with line and column.
+pub fn read(file: &Path, prefix: &str, module: &str) -> Result<Vec<Located>, String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let text = std::fs::read_to_string(file).map_err(|error| at(&error))?;
     // YAML 1.2: `n` and `no` are texts.
     let options = serde_saphyr::options! { strict_booleans: true };
     let cases: Vec<Case> = serde_saphyr::from_str_with_options(&text, options).map_err(|error| at(&error))?;
-    let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let mut seen = std::collections::BTreeSet::new();
     let located = cases.into_iter().map(|mut case| {
         case.make_tokens().map_err(|error| at(&format!("{}: {error}", case.name)))?;
@@ -437,16 +446,16 @@ fn read(filter: &Path, file: &Path) -> Result<Vec<Located>, String> {
         if case.requests.is_empty() == case.faults.is_empty() {
             return Err(at(&format!("{}: expected either requests or faults", case.name)));
         }
-        let plugins = plugins(&case, &name(filter));
-        Ok(Located { id: format!("{}::{}::{}", name(filter), name(file), case.name), plugins, case })
+        let plugins = plugins(&case, module);
+        Ok(Located { id: format!("{prefix}::{}", case.name), plugins, case })
     });
     located.collect()
 }
 
-fn plugins(case: &Case, filter: &str) -> Vec<Plugin> {
+fn plugins(case: &Case, module: &str) -> Vec<Plugin> {
     if !case.chain.is_empty() {
         return case.chain.clone();
     }
-    let module = case.module.clone().unwrap_or_else(|| filter.to_owned());
-    vec![Plugin { module, configuration: case.configuration.clone().unwrap_or_default() }]
+    let module = case.module.clone().unwrap_or_else(|| module.to_owned());
+    vec![Plugin { module, configuration: case.configuration.clone().unwrap_or_default(), root_id: None }]
 }

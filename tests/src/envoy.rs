@@ -100,6 +100,8 @@ impl Process {
         let mut command = Command::new(tools::envoy()?);
         // Without hot restart: with it Envoy ends as soon as the thread that started it does.
         command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
+        // What is logged is in its file at once.
+        command.args(["--file-flush-interval-msec", "10"]);
         command.args(["--component-log-level", "wasm:info", "--admin-address-path"]).arg(&address);
         command.arg("-c").arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).map_err(at)?);
@@ -126,7 +128,10 @@ impl Process {
     }
 
     /// The port of each listener.
-    fn ports(&self) -> Result<BTreeMap<String, u16>, String> {
+    ///
+    /// # Errors
+    /// When its admin server does not answer.
+    pub fn ports(&self) -> Result<BTreeMap<String, u16>, String> {
         let listeners = self.get("/listeners")?;
         let ports = listeners.lines().filter_map(|line| {
             let (name, address) = line.rsplit_once("::")?;
@@ -136,7 +141,10 @@ impl Process {
     }
 
     /// An answer of the admin interface.
-    fn get(&self, path: &str) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, path: &str) -> Result<String, String> {
         let request = Request { path: path.to_owned(), authority: "admin".to_owned(), ..Request::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let answer = runtime.map_err(|error| error.to_string())?.block_on(async {

@@ -1,6 +1,7 @@
 //! The bootstrap of an Envoy that has a listener for each case.
 
 use crate::case_file::Located;
+use crate::sdks::Sdk;
 use crate::{certs, optimised};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -95,6 +96,7 @@ fn connection_manager(located: &Located) -> Result<Value, String> {
         "server_header_transformation": "PASS_THROUGH",
         "max_request_headers_kb": 8192,
         "common_http_protocol_options": {"max_headers_count": 4000},
+        "http_protocol_options": {"enable_trailers": true},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": http_filters(located)?,
@@ -112,7 +114,8 @@ fn http_filters(located: &Located) -> Result<Vec<Value>, String> {
         }}));
     }
     for (i, plugin) in located.plugins.iter().enumerate() {
-        filters.push(wasm(&plugin.module, &format!("{}/{i}", located.id), &plugin.configuration.to_string())?);
+        let root_id = plugin.root_id.clone().unwrap_or_else(|| format!("{}/{i}", located.id));
+        filters.push(wasm(&plugin.module, &root_id, &plugin.configuration.to_string())?);
     }
     filters
         .push(json!({"name": "router", "typed_config": {"@type": format!("{PREFIX}.filters.http.router.v3.Router")}}));
@@ -124,7 +127,7 @@ fn http_filters(located: &Located) -> Result<Vec<Value>, String> {
 /// # Errors
 /// When the module is not to be had.
 pub fn wasm(module: &str, root_id: &str, configuration: &str) -> Result<Value, String> {
-    let file = optimised::path(module)?;
+    let file = Sdk::find(module).map_or_else(|| optimised::path(module), Sdk::module)?;
     Ok(json!({"name": root_id, "typed_config": {
         "@type": format!("{PREFIX}.filters.http.wasm.v3.Wasm"),
         "config": {

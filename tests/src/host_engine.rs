@@ -3,6 +3,7 @@
 use crate::case_file::{Located, Plugin, Upstream};
 use crate::envoy_bootstrap::encoded_metadata;
 use crate::live::{LiveProxy, Surroundings};
+use crate::sdks::Sdk;
 use crate::{certs, tools};
 use compiler::snapshot::{Module, Snapshot};
 use host::{Options, Proxy};
@@ -192,7 +193,7 @@ fn plugin(located: &Located, plugin: &Plugin, name: &str) -> Value {
     json!({
         "name": name,
         "module": module,
-        "rootId": name,
+        "rootId": plugin.root_id.as_deref().unwrap_or(name),
         "vmId": module,
         "limits": {"body": 8 << 20},
         "configuration": plugin.configuration,
@@ -211,6 +212,9 @@ fn module(located: &Located, plugin: &Plugin) -> (String, Result<Module, String>
 
 /// A module of ours where a user's would be.
 fn write_module(name: &str) -> Result<PathBuf, String> {
+    if let Some(sdk) = Sdk::find(name) {
+        return sdk.module();
+    }
     let module = modules::find(name).ok_or_else(|| format!("there is no module {name}"))?;
     module_file(name, module.bytes)
 }

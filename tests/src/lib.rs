@@ -16,6 +16,7 @@ pub mod live;
 pub mod native;
 pub mod optimised;
 pub mod raw;
+pub mod sdks;
 pub mod tools;
 pub mod workload_api;
 

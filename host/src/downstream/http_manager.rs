@@ -90,6 +90,12 @@ impl HttpManager {
         FilteredStream::new(self.chain.clone(), Stream::new(state))
     }
 
+    /// Whether upstreams are told how often they have been tried, as Istio has it of who calls (Envoy's
+    /// `include_request_attempt_count`).
+    pub(crate) fn counts_attempts(&self) -> bool {
+        self.direction != Direction::Inbound
+    }
+
     pub(crate) fn is_http2(&self, stream: &Stream) -> bool {
         stream.state.borrow().protocol == "HTTP/2"
     }

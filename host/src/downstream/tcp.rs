@@ -266,7 +266,11 @@ impl Connection {
             Some(ConnectionFate::Open) | None => {}
         }
         if self.downstream.is_broken() {
-            let flags = ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION;
+            // As Envoy: once there are two sides, each may end the connection as it likes.
+            let flags = match self.upstream {
+                Upstream::Connected { .. } => ResponseFlags::NONE,
+                Upstream::None | Upstream::Dialling(..) => ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
+            };
             return Some(self.cut(flags, "downstream_remote_disconnect"));
         }
         let Upstream::Connected { side: upstream, .. } = &self.upstream else { return None };
@@ -274,7 +278,7 @@ impl Connection {
             if let Some(filtered) = &mut self.filtered {
                 filtered.upstream_reset();
             }
-            return Some(self.cut(ResponseFlags::UPSTREAM_CONNECTION_TERMINATION, "upstream_remote_disconnect"));
+            return Some(self.cut(ResponseFlags::UPSTREAM_REMOTE_RESET, "upstream_remote_disconnect"));
         }
         (upstream.is_complete() && self.downstream.is_complete()).then_some(Ending::Complete)
     }

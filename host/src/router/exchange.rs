@@ -412,6 +412,10 @@ impl Exchange<'_> {
         let sent = {
             let mut state = self.filtered.stream().state.borrow_mut();
             state.upstream_local = peer.local_address();
+            if self.manager.counts_attempts() {
+                let attempts = state.attempts;
+                state.request.set("x-envoy-attempt-count", itoa::Buffer::new().format(attempts).as_bytes());
+            }
             peer.send_headers(&state.request, self.request_alone)
         };
         self.attempt = Attempt::Active(chosen, peer);
@@ -638,6 +642,9 @@ impl Exchange<'_> {
         {
             return;
         }
+        if let Some(route) = &self.route {
+            route.cluster.shared.stats.answered(status);
+        }
         self.response_begun = true;
         self.per_try = None;
         self.lose_replay();
@@ -792,6 +799,9 @@ impl Exchange<'_> {
     /// Answers in place of the upstream.
     fn fail_after(&mut self, error: ProxyError, retried: bool) {
         let (mut reply, flags) = error.reply(retried);
+        if let Some(route) = self.route.as_ref().filter(|_| error.is_of_upstream() && !self.response_begun) {
+            route.cluster.shared.stats.answered(reply.status);
+        }
         if error == ProxyError::ConnectFailure {
             let reason = self.filtered.stream().state.borrow().transport_failure.replace(' ', "_");
             add_reason(&mut reply.details, &reason);
@@ -900,7 +910,8 @@ impl Exchange<'_> {
         {
             let mut state = filtered.stream().state.borrow_mut();
             state.duration = Some(duration);
-            flags = flags.and(ResponseFlags::of_details(&state.details));
+            let held = ResponseFlags::of_properties(&state.properties);
+            flags = held.and(flags).and(ResponseFlags::of_details(&state.details));
             state.flags = u64::from(flags.bits());
             if finished == Finished::Reset && state.details.is_empty() {
                 state.details = "downstream_remote_disconnect".into();

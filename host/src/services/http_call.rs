@@ -25,9 +25,29 @@ pub(super) async fn serve(worker: Rc<Worker>, cluster: Option<Rc<Cluster>>, mut 
     let response = match (prepared, cluster) {
         (Err(error), _) => Err(error),
         (_, None) => Err(ProxyError::NoCluster),
-        (Ok(()), Some(cluster)) => exchange(&worker, &cluster, &call).await,
+        (Ok(()), Some(cluster)) => {
+            let response = exchange(&worker, &cluster, &call).await;
+            count(&cluster, &response);
+            response
+        }
     };
     response.unwrap_or_else(|error| synthesized(error, grpc, head))
+}
+
+/// Counts it as the cluster's, as of any other request.
+fn count(cluster: &Cluster, response: &Result<HttpCallResponse, ProxyError>) {
+    let status = match response {
+        Ok(response) => status_of(&response.headers),
+        Err(error) if error.is_of_upstream() => Some(error.reply(false).0.status),
+        Err(_) => None,
+    };
+    if let Some(status) = status {
+        cluster.shared.stats.answered(status);
+    }
+}
+
+fn status_of(headers: &HeaderList) -> Option<u16> {
+    headers.get(":status").and_then(|status| str::from_utf8(status).ok()?.parse().ok())
 }
 
 async fn exchange(worker: &Worker, cluster: &Rc<Cluster>, call: &HttpCall) -> Result<HttpCallResponse, ProxyError> {
@@ -131,8 +151,7 @@ impl Response {
     fn take(&mut self, incoming: Incoming) -> Result<Option<()>, Failure> {
         match incoming {
             Incoming::Headers { headers, end } => {
-                let status = headers.get(":status").and_then(|status| str::from_utf8(status).ok()?.parse().ok());
-                self.status = status;
+                self.status = status_of(&headers);
                 self.headers = headers;
                 return Ok(end.then_some(()));
             }

@@ -97,6 +97,14 @@ impl ResponseFlags {
         }
     }
 
+    /// What Envoy's own filters set while a request is on its way, by what ours leave as properties.
+    pub fn of_properties(properties: &[(Vec<u8>, Vec<u8>)]) -> Self {
+        match properties.iter().any(|(name, _)| name == b"outrigger.delay_injected") {
+            true => Self::DELAY_INJECTED,
+            false => Self::NONE,
+        }
+    }
+
     /// Both sets; `other` was set later.
     pub const fn and(mut self, other: Self) -> Self {
         let mut later = other.order;

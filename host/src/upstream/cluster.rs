@@ -32,6 +32,10 @@ pub struct ClusterStats {
     pub connection_overflows: Counter,
     /// Requests for which no endpoint was healthy.
     pub no_healthy_endpoint: Counter,
+    /// Requests answered, also in place of an upstream that failed; attempts after which another follows are none.
+    completed: Counter,
+    /// Those by the class of their status.
+    classes: [Counter; 5],
 }
 
 /// A cluster, shared by the workers: its endpoints, their health, the room that is left.
@@ -152,6 +156,10 @@ impl ClusterStats {
     fn new(cluster: &str, registry: &Registry) -> Self {
         let labels = [("envoy_cluster_name", cluster)];
         let counter = |name| registry.counter(name, &labels);
+        let class = |class| {
+            let labels = [labels[0], ("envoy_response_code_class", class)];
+            registry.counter("envoy_cluster_upstream_rq_xx", &labels)
+        };
         Self {
             requests: counter("envoy_cluster_upstream_rq_total"),
             retries: counter("envoy_cluster_upstream_rq_retry"),
@@ -160,6 +168,17 @@ impl ClusterStats {
             overflows: counter("envoy_cluster_upstream_rq_pending_overflow"),
             connection_overflows: counter("envoy_cluster_upstream_cx_overflow"),
             no_healthy_endpoint: counter("envoy_cluster_upstream_cx_none_healthy"),
+            completed: counter("envoy_cluster_upstream_rq_completed"),
+            classes: ["1", "2", "3", "4", "5"].map(class),
+        }
+    }
+
+    /// A request has this status.
+    pub(crate) fn answered(&self, status: u16) {
+        self.completed.add(1);
+        let class = usize::from(status / 100).checked_sub(1);
+        if let Some(class) = class.and_then(|class| self.classes.get(class)) {
+            class.add(1);
         }
     }
 }

@@ -107,7 +107,11 @@ impl Http1Upstream {
 impl Peer for Http1Upstream {
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, PeerError>> {
         match &mut self.body {
-            Some(decoder) => self.connection.io.poll_body(decoder, cx),
+            // Envoy's parser calls a message without its end a fault, whoever has ended the connection.
+            Some(decoder) => self.connection.io.poll_body(decoder, cx).map_err(|error| match error {
+                PeerError::Closed => PeerError::Protocol(Refused::CODEC_ERROR),
+                other => other,
+            }),
             None => self.poll_head(cx),
         }
     }

@@ -100,15 +100,21 @@ fn filters() -> Result<(), String> {
     let rule = json!([{"to": [{"operation": {"paths": ["/denied"]}}]}]);
     let policy = json!({"name": "no", "namespace": "shop", "action": "DENY", "rules": rule});
     let abort = json!({"httpStatus": 418, "percentage": {"value": 100}});
-    let fault = json!({"rules": [{"match": [{"uri": {"exact": "/abort"}}], "abort": abort}]});
-    let host = json!({"name": "a", "domains": ["a.test"], "routes": [route("/abort", "up", json!({}))]});
+    let delay = json!({"fixedDelay": "0.01s", "percentage": {"value": 100}});
+    let faults = json!({"rules": [
+        {"match": [{"uri": {"exact": "/abort"}}], "abort": abort},
+        {"match": [{"uri": {"exact": "/delay"}}], "delay": delay},
+        {"match": [{"uri": {"exact": "/delay-abort"}}], "delay": delay, "abort": abort},
+    ]});
+    let to_up = ["/abort", "/delay", "/delay-abort"].map(|path| route(path, "up", json!({})));
+    let host = json!({"name": "a", "domains": ["a.test"], "routes": to_up});
     let routes = json!({"virtualHosts": [host], "unknownAuthority": {"policy": "REJECT"}});
     let manager = json!({
         "destination": {"clusterHeader": {"name": "x-outrigger-cluster"}},
         "plugins": [
             {"name": "authz", "module": "authz", "configuration": {"policies": [policy]}},
             {"name": "rules", "module": "header-rules", "configuration": routes},
-            {"name": "fault", "module": "fault-injection", "configuration": fault},
+            {"name": "fault", "module": "fault-injection", "configuration": faults},
         ],
     });
     let modules = json!({"authz": {"embedded": "authz"}, "fault-injection": {"embedded": "fault-injection"}});
@@ -118,6 +124,8 @@ fn filters() -> Result<(), String> {
     let rows = [
         ("/denied", "a.test", 403, "RBAC: access denied", format!("- {denied}")),
         ("/abort", "a.test", 418, "fault filter abort", "FI fault_filter_abort".into()),
+        ("/delay", "a.test", 200, "ok", "DI via_upstream".into()),
+        ("/delay-abort", "a.test", 418, "fault filter abort", "DI,FI fault_filter_abort".into()),
         ("/nowhere", "a.test", 404, "", "NR route_not_found".into()),
         ("/", "b.test", 502, "", "- direct_response".into()),
     ];
@@ -129,7 +137,7 @@ fn filters() -> Result<(), String> {
         };
         run().map_err(|fault| ((*path).to_owned(), fault))
     })?;
-    equal("upstream connections", upstream.connections(), 0)
+    equal("requests upstream", upstream.requests().len(), 1)
 }
 
 /// A gRPC client is told in its own words: 200, and the status that HTTP's stands for.

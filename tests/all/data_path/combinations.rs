@@ -210,7 +210,7 @@ fn resets() -> Result<(), String> {
             let seen = (answer.status(), answer.whole, answer.reset.is_some());
             equal(&format!("{client} to {upstream_protocol}"), seen, (200, false, true))?;
             let log = served.logged()?;
-            let flag = if upstream_protocol == "http2" { "UR" } else { "UC" };
+            let flag = if upstream_protocol == "http2" { "UR" } else { "UPE" };
             let expected = format!("200 {flag} upstream_reset_after_response_started");
             equal("log", log.starts_with(&expected), true).map_err(|fault| format!("{fault}: {log}"))?;
         }

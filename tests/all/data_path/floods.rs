@@ -3,6 +3,9 @@
 
 use crate::data_path::{OK, ask, each, equal, get, trial};
 use libtest_mimic::Trial;
+use outrigger_tests::case_file::Request;
+use outrigger_tests::certs;
+use outrigger_tests::client::{Client, Tls};
 use outrigger_tests::live::wait_until;
 use outrigger_tests::raw::http1::{self, Kind};
 use outrigger_tests::raw::http2::{ENHANCE_YOUR_CALM, Frame, flag, kind};
@@ -19,6 +22,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("floods::http2_header_bombs", header_bombs),
         trial("floods::http2_heads_that_do_not_end", unfinished_heads),
         trial("floods::slow_heads", slow_heads),
+        trial("floods::half_handshakes", half_handshakes),
         trial("floods::a_slow_reader_holds_the_upstream_back", slow_reader),
         trial("floods::closed_windows_hold_the_upstreams_back", closed_windows),
         trial("floods::a_slow_upstream_holds_the_client_back", slow_upstream),
@@ -265,6 +269,70 @@ fn slow_heads() -> Result<(), String> {
         equal("told", answer.starts_with(b"HTTP/1.1 408 "), true)?;
     }
     bystander.stop()
+}
+
+/// A thousand clients that do not bring their handshakes to an end: others' are served, each is counted by what it did,
+/// and nothing is left of them when they have gone. Those that stay are closed in ten seconds, as `host/src/downstream`
+/// shows with a clock of its own.
+fn half_handshakes() -> Result<(), String> {
+    let upstream = Upstream::answering(OK, After::Keep)?;
+    let server = certs::issue(&[], Some("proxy.test"))?;
+    let certificate = json!({"certificateChain": {"inline": server.certificate}, "privateKey": {"inline": server.key}});
+    let chain = json!({
+        "transportSocket": {"certificates": [certificate]},
+        "networkFilter": {"httpConnectionManager": {"destination": {"cluster": "up"}}},
+    });
+    let listeners = json!([{"name": "in", "address": "127.0.0.1:0", "filterChains": [chain]}]);
+    let clusters = vec![cluster("up", &[upstream.port], json!({}))];
+    let served = Served::start_with(json!({}), clusters, json!({"listeners": listeners}))?;
+    let hello = client_hello()?;
+    let openings: [&[u8]; 4] = [b"", &hello[..hello.len() / 2], &hello, b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n"];
+    tls_answer(served.port)?;
+    let (active, rejected) = ("envoy_listener_downstream_cx_active", "outrigger_listener_connections_rejected");
+    equal("none is left", wait_until(Duration::from_secs(30), || served.metric(active) == 0.0), true)?;
+    let before = resident_memory();
+    let mut half = Vec::new();
+    for number in 0..1000 {
+        let mut client = Socket::connect(served.port)?;
+        client.send(openings[number % openings.len()])?;
+        half.push(client);
+        if number % 100 == 99 {
+            tls_answer(served.port)?;
+        }
+    }
+    // What is not TLS is told so at once.
+    let told = || served.metric(rejected) == 250.0;
+    equal("plaintext is sent away", wait_until(Duration::from_secs(30), told), true)?;
+    let waiting = || served.metric(active) == 750.0;
+    equal("the others wait", wait_until(Duration::from_secs(30), waiting), true)?;
+    equal("memory", resident_memory().saturating_sub(before) < MEMORY, true)?;
+    tls_answer(served.port)?;
+    drop(half);
+    equal("none is left", wait_until(Duration::from_secs(30), || served.metric(active) == 0.0), true)?;
+    equal("counted", served.metric(rejected), 1000.0)?;
+    tls_answer(served.port)
+}
+
+/// What a client says first.
+fn client_hello() -> Result<Vec<u8>, String> {
+    let name = "proxy.test".try_into().map_err(|_| "no name")?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let settings = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let settings = settings.map_err(|error| error.to_string())?.with_root_certificates(rustls::RootCertStore::empty());
+    let client = rustls::ClientConnection::new(Arc::new(settings.with_no_client_auth()), name);
+    let mut hello = Vec::new();
+    client.map_err(|error| error.to_string())?.write_tls(&mut hello).map_err(|error| error.to_string())?;
+    Ok(hello)
+}
+
+/// A client that behaves, on a connection of its own: that it is served.
+fn tls_answer(port: u16) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = runtime.map_err(|error| error.to_string())?.block_on(async {
+        let mut client = Client::connect(port, Some(&Tls::default())).await?;
+        client.send(&Request::default(), "well").await
+    })?;
+    equal("a client that behaves", answer.status, 200)
 }
 
 /// An upstream that writes until it is stopped, and counts: what it got rid of, when it was cut off.

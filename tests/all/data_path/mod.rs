@@ -1,15 +1,18 @@
 //! The data path over raw sockets: what hostile or broken neighbours say, and what the proxy makes of it.
 
 mod answers;
+mod beside;
 mod catalogue;
 mod combinations;
 mod floods;
+mod handshakes;
 mod http2_requests;
 mod limits;
 mod mutated;
 mod operation;
 mod requests;
 mod retries;
+mod tcp;
 mod timeouts;
 mod tunnels;
 
@@ -28,6 +31,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         requests::trials(),
         mutated::trials(),
         answers::trials(),
+        beside::trials(),
+        tcp::trials(),
+        handshakes::trials(),
         catalogue::trials(),
         retries::trials(),
         timeouts::trials(),

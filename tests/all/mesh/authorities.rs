@@ -37,7 +37,7 @@ pub(super) fn trusted_for_their_domain(authority: &Authority) -> Result<String, 
 }
 
 /// MeshConfig.
-fn mesh_config(text: &str) -> String {
+pub(super) fn mesh_config(text: &str) -> String {
     let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
     format!(
         "---

@@ -1,7 +1,8 @@
 //! AuthorizationPolicy on who clients are by their certificates, through every proxy between.
 
+use super::authorities::mesh_config;
 use super::identity::{MALLORY, OK, RATINGS, REVIEWS, equal, peer_authentication, three, trial};
-use super::{Described, Network, Sidecars, gateway, workload};
+use super::{Described, Network, OUTBOUND, Sidecars, gateway, workload};
 use libtest_mimic::Trial;
 use outrigger_tests::caller::{Caller, Shown};
 use outrigger_tests::live::wait_until;
@@ -16,6 +17,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("policies::trust_domains", trust_domains),
         trial("policies::gateways", gateways),
         trial("policies::the_rule_that_closes_a_connection", closed_by),
+        trial("policies::what_no_service_has", registry_only),
     ]
 }
 
@@ -151,4 +153,29 @@ fn gateways() -> Result<(), String> {
     equal(&format!("with a certificate, {answer:?}"), answer.starts_with("HTTP/1.1 200"), true)?;
     equal("without one", door.get(None).is_err(), true)?;
     Ok(())
+}
+
+/// REGISTRY_ONLY: nothing leaves for what no service has, whatever it speaks. Istio resets what is no HTTP, here it is
+/// told as a client of HTTP would be.
+fn registry_only() -> Result<(), String> {
+    let (network, upstream) = (Network::new(), Upstream::answering(OK, After::Keep)?);
+    let elsewhere = Upstream::answering(OK, After::Keep)?;
+    let mesh = three(network, &upstream) + &mesh_config("outboundTrafficPolicy: {mode: REGISTRY_ONLY}");
+    let _sidecars = Sidecars::start(network, &mesh)?;
+    let outbound = SocketAddr::from((network.address(RATINGS), OUTBOUND));
+    let place = format!("127.0.0.1:{}", elsewhere.port);
+    let http = |start: String| format!("{start} HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n").into_bytes();
+    let rows: [(&str, Vec<u8>, &str); 5] = [
+        ("a request", http("GET /".to_owned()), "HTTP/1.1 502"),
+        ("as to a proxy", http(format!("GET http://{place}/")), "HTTP/1.1 502"),
+        ("a tunnel", http(format!("CONNECT {place}")), "HTTP/1.1 502"),
+        ("TLS", Caller::new(outbound).asking("elsewhere.example").hello()?, "HTTP/1.1 400"),
+        ("bytes", b"SSH-2.0-x\r\n".to_vec(), "HTTP/1.1 400"),
+    ];
+    for (what, bytes, expected) in rows {
+        let (answer, _) = Caller::new(outbound).bytes(&bytes)?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        equal(&format!("{what}: {answer:?}"), answer.starts_with(expected), true)?;
+    }
+    equal("connections elsewhere", elsewhere.connections(), 0)
 }

@@ -5,6 +5,7 @@
 //! `tokens.txt` with what clients have where tokens are looked for, each on a line.
 
 mod pair;
+mod paths;
 mod requests;
 mod validated;
 mod vocabulary;
@@ -41,6 +42,7 @@ pub(super) fn trials() -> Vec<Trial> {
     let demo = root().join("host/src/demo/mesh");
     trials.push(Trial::test("parity::demo", move || compare(&demo, &["storefront", "reviews-v1", "gateway"])));
     trials.push(Trial::test("parity::examples", examples));
+    trials.push(Trial::test("parity::path_normalization", paths::every_mode));
     trials.push(Trial::test("parity::validated", validated::every_golden_pair));
     trials
 }
@@ -53,19 +55,10 @@ fn examples() -> Result<(), Failed> {
 
 fn compare(files: &Path, workloads: &[&str]) -> Result<(), Failed> {
     tools::envoy()?;
-    let resources = istio_api::read(&[files.to_owned()], &istio_api::Options::default());
-    let resources = resources.map_err(|faults| faults.to_string())?;
-    let mesh = Mesh::new(&resources);
     let tokens = fs::read_to_string(files.with_file_name("tokens.txt")).unwrap_or_default();
     let tokens: Vec<String> = tokens.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     let (mut wrong, mut sent) = (Vec::new(), 0);
-    for workload in mesh.workloads().iter().filter(|workload| workloads.contains(&workload.name.as_str())) {
-        let settings = Settings { certificates: Some(pair::certificates(workload)?.into()), ..Settings::default() };
-        let compiled = match mesh.is_gateway(workload) {
-            true => mesh.gateway(workload, &settings),
-            false => mesh.sidecar(workload, &settings),
-        };
-        let snapshot = compiled.map_err(|error| error.to_string())?.snapshot;
+    for (name, snapshot) in snapshots(files, workloads)? {
         let mut pair = Pair::start(&snapshot)?;
         for listener in &snapshot.listeners {
             let mut vocabulary = Vocabulary::of(configurations(&snapshot, &listener.name), &tokens);
@@ -76,12 +69,7 @@ fn compare(files: &Path, workloads: &[&str]) -> Result<(), Failed> {
                 let differences = pair.differences(&listener.name, caller, &request);
                 if !differences.is_empty() {
                     let asked = format!("{} by {caller}", asked(&request));
-                    wrong.push(format!(
-                        "{} {}: {asked}\n    {}",
-                        workload.name,
-                        listener.name,
-                        differences.join("\n    ")
-                    ));
+                    wrong.push(format!("{name} {}: {asked}\n    {}", listener.name, differences.join("\n    ")));
                 }
             }
         }
@@ -94,6 +82,23 @@ fn compare(files: &Path, workloads: &[&str]) -> Result<(), Failed> {
             Err(format!("{count} of {sent} requests differ:\n{told}").into())
         }
     }
+}
+
+/// The snapshots of these workloads, each with its name.
+fn snapshots(files: &Path, workloads: &[&str]) -> Result<Vec<(String, Snapshot)>, Failed> {
+    let resources = istio_api::read(&[files.to_owned()], &istio_api::Options::default());
+    let resources = resources.map_err(|faults| faults.to_string())?;
+    let mesh = Mesh::new(&resources);
+    let all = mesh.workloads();
+    let compiled = all.iter().filter(|workload| workloads.contains(&workload.name.as_str())).map(|workload| {
+        let settings = Settings { certificates: Some(pair::certificates(workload)?.into()), ..Settings::default() };
+        let compiled = match mesh.is_gateway(workload) {
+            true => mesh.gateway(workload, &settings),
+            false => mesh.sidecar(workload, &settings),
+        };
+        Ok((workload.name.clone(), compiled.map_err(|error| error.to_string())?.snapshot))
+    });
+    compiled.collect()
 }
 
 fn asked(request: &outrigger_tests::case_file::Request) -> String {

@@ -95,6 +95,12 @@ impl Pair {
 
     /// What the two do otherwise with a request; `caller`: whose certificate is shown where one is asked for.
     pub(super) fn differences(&mut self, listener: &str, caller: &str, request: &Request) -> Vec<String> {
+        let (ours, theirs) = self.ask(listener, caller, request);
+        differences(request, &ours, &theirs)
+    }
+
+    /// What each of the two does with a request.
+    pub(super) fn ask(&mut self, listener: &str, caller: &str, request: &Request) -> (Observed, Observed) {
         self.sent += 1;
         self.surroundings.upstream.answer(BTreeMap::new(), answer(self.sent));
         let mark = format!("p{}", self.sent);
@@ -108,7 +114,7 @@ impl Pair {
             wait_until(Duration::from_secs(20), || self.process.is_quiet());
         }
         theirs.arrived = self.surroundings.upstream.take(&mark);
-        differences(request, &ours, &theirs)
+        (ours, theirs)
     }
 }
 
@@ -282,7 +288,7 @@ const NOT_COMPARED: [&str; 4] = ["date", "x-envoy-upstream-service-time", "conne
 /// What a response to HEAD says of a body that it has not: ours tells the length even if it is none.
 const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "grpc-message"];
 
-fn differences(request: &Request, ours: &Observed, theirs: &Observed) -> Vec<String> {
+pub(super) fn differences(request: &Request, ours: &Observed, theirs: &Observed) -> Vec<String> {
     let mut found = Vec::new();
     // Our filters get an authority in one spelling, and quote that.
     let is_shouted = request.authority.bytes().any(|byte| byte.is_ascii_uppercase());

@@ -9,6 +9,6 @@ mod upstream;
 
 pub use http1::Message;
 pub use http2::Http2;
-pub use served::{Served, cluster, merged, resident_memory};
+pub use served::{Beside, Served, cluster, merged, resident_memory};
 pub use socket::{Ended, Socket};
 pub use upstream::{After, Upstream, Visit};

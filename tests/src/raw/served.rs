@@ -1,7 +1,9 @@
-//! The proxy in process, with a listener before scripted upstreams, and its access log.
+//! A proxy with a listener before scripted upstreams, and its access log: ours in process, or stock Envoy beside it, which
+//! runs the same snapshot.
 
+use crate::envoy::Process;
 use crate::live::wait_until;
-use crate::tools;
+use crate::{optimised, tools};
 use compiler::snapshot::Snapshot;
 use host::{Options, Proxy};
 use serde_json::{Value, json};
@@ -19,7 +21,20 @@ pub struct Served {
     pub proxy: Proxy,
     /// Where its listener listens.
     pub port: u16,
-    log: PathBuf,
+    log: AccessLog,
+}
+
+/// Stock Envoy with the listener that [`Served`] has.
+pub struct Beside {
+    /// Where its listener listens.
+    pub port: u16,
+    process: Process,
+    log: AccessLog,
+}
+
+/// An access log, read line by line as it grows.
+struct AccessLog {
+    file: PathBuf,
     lines: AtomicUsize,
 }
 
@@ -45,16 +60,12 @@ impl Served {
     /// # Errors
     /// When it does not start.
     pub fn start_as(manager: Value, clusters: Vec<Value>, more: Value, options: Options) -> Result<Self, String> {
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let folder = tools::target_directory().join("data-path");
-        fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-        let name = format!("{}-{}.log", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
-        let log = folder.join(name);
-        let snapshot = Self::snapshot(&manager, &clusters, &more, &log)?;
+        let log = AccessLog::new()?;
+        let snapshot = Self::snapshot(&manager, &clusters, &more, &log.file)?;
         let options = Options { module_cache: Some(tools::target_directory().join("modules-compiled")), ..options };
         let proxy = Proxy::start(snapshot, options).map_err(|faults| faults.to_string())?;
         let port = proxy.address("in").ok_or("no listener")?.port();
-        Ok(Self { proxy, port, log, lines: AtomicUsize::new(0) })
+        Ok(Self { proxy, port, log })
     }
 
     /// Serves by another snapshot of the same listener.
@@ -62,21 +73,30 @@ impl Served {
     /// # Errors
     /// When it is refused.
     pub fn reload(&self, manager: Value, clusters: Vec<Value>, more: Value) -> Result<(), String> {
-        let snapshot = Self::snapshot(&manager, &clusters, &more, &self.log)?;
+        let snapshot = Self::snapshot(&manager, &clusters, &more, &self.log.file)?;
         self.proxy.reload(snapshot).map_err(|faults| faults.to_string())
     }
 
     /// The snapshot: one worker, a listener `in` that sends everything to the cluster `up` unless `manager` says
-    /// otherwise. `more` is merged into the whole.
+    /// otherwise; with `tcpProxy` in it, bytes instead of requests; with `filterChains`, by as many chains, each with what
+    /// its entry says. `more` is merged into the whole.
     fn snapshot(manager: &Value, clusters: &[Value], more: &Value, log: &std::path::Path) -> Result<Snapshot, String> {
         let mut manager = merged(json!({"accessLog": {"path": log, "format": LOG_FORMAT}}), manager);
         if manager["destination"].is_null() {
             manager["destination"] = json!({"cluster": "up"});
         }
-        let chain = json!({"networkFilter": {"httpConnectionManager": manager}});
+        let entries = manager.as_object_mut().and_then(|entries| entries.remove("filterChains"));
+        let chain = match manager.get("tcpProxy") {
+            None => json!({"networkFilter": {"httpConnectionManager": manager}}),
+            Some(proxy) => json!({"networkFilter": {"tcpProxy": merged(json!({"accessLog": {"path": log}}), proxy)}}),
+        };
+        let chains: Vec<Value> = match entries.as_ref().and_then(Value::as_array) {
+            None => vec![chain],
+            Some(entries) => entries.iter().map(|entry| merged(chain.clone(), entry)).collect(),
+        };
         let document = json!({
             "workers": 1,
-            "listeners": [{"name": "in", "address": "127.0.0.1:0", "filterChains": [chain]}],
+            "listeners": [{"name": "in", "address": "127.0.0.1:0", "filterChains": chains}],
             "clusters": clusters,
             "modules": {"header-rules": {"embedded": "header-rules"}},
         });
@@ -88,15 +108,14 @@ impl Served {
     /// # Errors
     /// When there is none.
     pub fn logged(&self) -> Result<String, String> {
-        let number = self.lines.fetch_add(1, Ordering::SeqCst);
-        let mut line = None;
-        wait_until(Duration::from_secs(30), || {
-            let text = fs::read_to_string(&self.log).unwrap_or_default();
-            let complete = text.matches('\n').count();
-            line = (number < complete).then(|| text.lines().nth(number).unwrap_or_default().to_owned());
-            line.is_some()
-        });
-        line.ok_or_else(|| "the access log has no further line".into())
+        self.log.next()
+    }
+
+    /// What has been counted, as Envoy's `/stats` has it: the lines with this text in their name.
+    pub fn stats(&self, name: &str) -> Vec<String> {
+        let text =
+            host::telemetry::stats_text(&self.proxy.registry().collect(), &host::telemetry::StatsQuery::default());
+        lines_of(&text, name)
     }
 
     /// The sum of the samples of a metric.
@@ -108,9 +127,72 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Beside {
+    /// What has been counted: the lines of `/stats` with this text in their name.
+    ///
+    /// # Errors
+    /// When its admin server does not answer.
+    pub fn stats(&self, name: &str) -> Result<Vec<String>, String> {
+        Ok(lines_of(&self.process.get("/stats")?, name))
+    }
+
+    /// Starts it: see [`Served::start_with`].
+    ///
+    /// # Errors
+    /// When Envoy is not to be had, or does not start.
+    pub fn start(manager: &Value, clusters: &[Value], more: &Value) -> Result<Self, String> {
+        let log = AccessLog::new()?;
+        let mut snapshot = Served::snapshot(manager, clusters, more, &log.file)?;
+        snapshot.admin = Some(([127, 0, 0, 1], 0).into());
+        let made = envoy_configs::bootstrap(&snapshot, &tools::target_directory().join("wasm"));
+        made.modules.iter().try_for_each(|module| optimised::path(module).map(drop))?;
+        let process = Process::start(&made.value.to_string())?;
+        let port = *process.ports()?.get("in").ok_or("no listener")?;
+        Ok(Self { port, process, log })
+    }
+
+    /// As [`Served::logged`].
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn logged(&self) -> Result<String, String> {
+        self.log.next()
+    }
+}
+
+/// The lines whose name has a text in it, in order.
+fn lines_of(stats: &str, name: &str) -> Vec<String> {
+    let mut lines: Vec<String> = stats.lines().filter(|line| line.contains(name)).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+impl AccessLog {
+    fn new() -> Result<Self, String> {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let folder = tools::target_directory().join("data-path");
+        fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        let name = format!("{}-{}.log", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { file: folder.join(name), lines: AtomicUsize::new(0) })
+    }
+
+    /// The next line, as soon as it is there.
+    fn next(&self) -> Result<String, String> {
+        let number = self.lines.fetch_add(1, Ordering::SeqCst);
+        let mut line = None;
+        wait_until(Duration::from_secs(30), || {
+            let text = fs::read_to_string(&self.file).unwrap_or_default();
+            let complete = text.matches('\n').count();
+            line = (number < complete).then(|| text.lines().nth(number).unwrap_or_default().to_owned());
+            line.is_some()
+        });
+        line.ok_or_else(|| "the access log has no further line".into())
+    }
+}
+
+impl Drop for AccessLog {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.log);
+        let _ = fs::remove_file(&self.file);
     }
 }
 

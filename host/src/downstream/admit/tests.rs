@@ -9,8 +9,10 @@ use compiler::snapshot::{Direction, FilterChain, UpstreamTls};
 use proptest::prelude::*;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
 
 const SERVER: &str = "spiffe://prod.example/ns/shop/sa/reviews";
@@ -144,6 +146,34 @@ async fn silence() {
     let begun = Instant::now();
     let (admitted, _near) = after_sending(&permissive, &hello, 1 << 20).await;
     assert_eq!((reason(admitted), begun.elapsed()), (Rejection::Tls(TlsError::Timeout), TIME_LIMIT));
+}
+
+/// A byte now and then buys no time, and a thousand that do so no more than one.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_that_take_their_time() {
+    let chains = Rc::new(listener(&Authority::new("root"), json!([{"tls": 1}])));
+    let hello: Rc<[u8]> = client_hello(Some("a.example"), &[]).await.into();
+    let slowly = |chains: Rc<ListenerChains>, hello: Rc<[u8]>| async move {
+        let (mut near, far) = duplex(1 << 10);
+        let send = async {
+            for byte in hello.iter() {
+                tokio::time::sleep(TIME_LIMIT / 20).await;
+                // The server gives up in the middle.
+                let _ = near.write_all(&[*byte]).await;
+            }
+        };
+        let admitted = async { (admit(&chains, far).await, Instant::now()) };
+        let (admitted, ended) = tokio::join!(send, admitted).1;
+        (reason(admitted), ended)
+    };
+    let begun = Instant::now();
+    let tasks = LocalSet::new();
+    let all: Vec<_> = (0..1000).map(|_| tasks.spawn_local(slowly(chains.clone(), hello.clone()))).collect();
+    tasks.await;
+    for one in all {
+        let (reason, ended) = one.await.unwrap();
+        assert_eq!((reason, ended - begun), (Rejection::Tls(TlsError::Timeout), TIME_LIMIT));
+    }
 }
 
 #[tokio::test(start_paused = true)]
