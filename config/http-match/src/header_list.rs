@@ -49,7 +49,19 @@ impl HeaderList {
 
     /// The first value of the header `name` (lower-case).
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.values(name).next()
+        let named = |entry: &&Entry| entry.name_len() == name.len() && self.span(entry.name) == name.as_bytes();
+        self.entries.iter().find(named).map(|entry| self.span(entry.value))
+    }
+
+    /// The pseudo-headers, in order, as (name, value).
+    pub fn pseudo(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let pseudo = |entry: &&Entry| matches!(self.bytes.get(entry.name.0 as usize), Some(b':'));
+        self.entries.iter().filter(pseudo).map(|entry| (self.span(entry.name), self.span(entry.value)))
+    }
+
+    /// The names of all headers, in order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().map(|entry| self.span(entry.name))
     }
 
     /// Every value of the header `name` (lower-case), in order.
@@ -115,7 +127,11 @@ impl HeaderList {
 
     /// As [`Self::add`], of a name that is bytes.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let name = self.store(|bytes| bytes.extend(name.iter().map(u8::to_ascii_lowercase)));
+        let name = self.store(|bytes| {
+            let start = bytes.len();
+            bytes.extend_from_slice(name);
+            bytes.iter_mut().skip(start).for_each(|byte| byte.make_ascii_lowercase());
+        });
         let value = self.store(|bytes| bytes.extend_from_slice(value));
         if let (Some(name), Some(value)) = (name, value) {
             self.entries.push(Entry { name, value });
@@ -130,7 +146,11 @@ impl HeaderList {
 
     /// Removes every header `name`, in any case.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) {
-        let (Self { bytes, entries }, name) = (self, name.as_ref());
+        let name = name.as_ref();
+        if self.position(name).is_none() {
+            return;
+        }
+        let Self { bytes, entries } = self;
         entries.retain(|entry| entry.name_len() != name.len() || !span(bytes, entry.name).eq_ignore_ascii_case(name));
     }
 
@@ -140,14 +160,16 @@ impl HeaderList {
         Some((start, u32::try_from(self.bytes.len()).ok()?))
     }
 
+    #[inline(always)]
     fn span(&self, range: (u32, u32)) -> &[u8] {
         span(&self.bytes, range)
     }
 }
 
 impl Entry {
+    #[inline(always)]
     fn name_len(&self) -> usize {
-        self.name.1.saturating_sub(self.name.0) as usize
+        self.name.1.wrapping_sub(self.name.0) as usize
     }
 
     fn value_len(&self) -> usize {
@@ -155,6 +177,8 @@ impl Entry {
     }
 }
 
+// As a call this would be most of what a lookup costs in a module, where the compiler is told to make code small.
+#[inline(always)]
 fn span(bytes: &[u8], (start, end): (u32, u32)) -> &[u8] {
     bytes.get(start as usize..end as usize).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use crate::logger;
 use crate::wasm_host::WasmHost;
 use filter_api::{Action, CallEvent, CallId, Chain, Configure, IdMap, StreamId};
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 /// What this VM holds: one chain for each plugin that shares it, and whose each stream is.
 struct Vm {
@@ -16,7 +17,9 @@ struct Vm {
 }
 
 thread_local! {
-    static VM: RefCell<Vm> = const { RefCell::new(Vm { roots: Vec::new(), first_root: None, streams: IdMap::new() }) };
+    // Without a destructor, for which every access would look whether it is registered: a module has no end.
+    static VM: ManuallyDrop<RefCell<Vm>> =
+        const { ManuallyDrop::new(RefCell::new(Vm { roots: Vec::new(), first_root: None, streams: IdMap::new() })) };
 }
 
 /// Runs with the VM's state. A host must not call a module while the module calls it; one that does is passed over
@@ -59,10 +62,15 @@ pub fn initialize() {
 /// `proxy_on_memory_allocate`: memory for what a hostcall returns. Null when there is none.
 pub fn allocate(size: usize) -> *mut u8 {
     let mut memory: Vec<u8> = Vec::new();
-    if memory.try_reserve_exact(size).is_err() {
+    if memory.try_reserve_exact(capacity(size)).is_err() {
         return std::ptr::null_mut();
     }
     memory.leak().as_mut_ptr()
+}
+
+/// The capacity of memory for `size` bytes: what is as large as a header map has room for some changes to it.
+pub(crate) fn capacity(size: usize) -> usize {
+    if size < 128 { size } else { size.saturating_add(128) }
 }
 
 /// `proxy_on_context_create`
