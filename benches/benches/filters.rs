@@ -3,7 +3,7 @@
 //! Sizes of the modules, who calls whom how often for one request, guest instructions per request as configurations grow, what tokens cost, cost of configuring
 //! 10,000 rules, time per request in wasmtime, and CPU per request in stock Envoy beside five trivial filters made with the Rust SDK.
 
-use outrigger_benches::configurations::{INDEXED, LINEAR, Shape, combined, six_filters};
+use outrigger_benches::configurations::{INDEXED, LINEAR, Shape, combined, request, six_filters};
 use outrigger_benches::figures::Figure;
 use outrigger_benches::guest::{Guest, Tally};
 use outrigger_benches::proxies::{Filters, Kind, Listener, Plugin, Setup, Surroundings, module_cache};
@@ -11,9 +11,7 @@ use outrigger_benches::rounds::{self, Contestant, Saturated};
 use outrigger_benches::sdk;
 use outrigger_benches::tls::Certificates;
 use outrigger_benches::upstream::Upstream;
-use outrigger_tests::case_file::Peer;
-use outrigger_tests::{certs, jwt, optimised};
-use std::collections::BTreeMap;
+use outrigger_tests::{jwt, optimised};
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,37 +56,10 @@ fn sizes() -> Outcome {
     Ok(())
 }
 
-/// An ordinary request with some headers replaced. A `principal` is no header: it becomes a property.
-fn request(own: &[(String, String)]) -> Vec<(String, String)> {
-    let ordinary = [
-        (":authority", "store.example.com"),
-        (":path", "/item/x"),
-        (":method", "GET"),
-        (":scheme", "http"),
-        ("user-agent", "bench/1"),
-        ("accept", "*/*"),
-        ("accept-language", "en"),
-        ("x-forwarded-proto", "http"),
-        ("x-request-id", "0f2c5a0e-6a0b-4f53-9d5e-2f6a5c1b7d11"),
-    ];
-    let mut headers: Vec<(String, String)> = ordinary
-        .iter()
-        .filter(|(name, _)| own.iter().all(|(own, _)| own != name))
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    headers.extend(own.iter().filter(|(name, _)| name != "principal").cloned());
-    headers
-}
-
 fn run_shape(shape: &Shape, n: usize, count: bool, requests: usize) -> Result<(u64, Duration, u64), Box<dyn Error>> {
     let (mut guest, _) = Guest::configure(&module(shape.module)?, &(shape.configuration)(n).to_string(), count)?;
-    let own = (shape.request)(n);
-    if let Some((_, principal)) = own.iter().find(|(name, _)| name == "principal") {
-        let mut properties = BTreeMap::new();
-        certs::peer_properties(&Peer { uri_sans: vec![principal.clone()], sni: None }, &mut properties);
-        properties.iter().for_each(|(path, value)| guest.property(path, value));
-    }
-    let headers = request(&own);
+    shape.properties(n).iter().for_each(|(path, value)| guest.property(path, value));
+    let headers = shape.headers(n);
     let mut times = Vec::with_capacity(requests);
     let mut last = guest.request(&headers)?;
     for _ in 0..requests {

@@ -263,9 +263,11 @@ impl Chain {
             return;
         };
         state.end_of_stream = end_of_stream;
-        for (index, filter) in filters.iter_mut().enumerate().take(state.reached).rev() {
-            let root = Root { host, state: root, filter: index };
-            filter.on_response_headers(&mut Stream { id, root, state });
+        for index in (0..state.reached).rev() {
+            if let Some(filter) = filters.get_mut(index) {
+                let root = Root { host, state: root, filter: index };
+                filter.on_response_headers(&mut Stream { id, root, state });
+            }
         }
         state.response.forget();
     }
@@ -276,8 +278,10 @@ impl Chain {
         let Some(state) = streams.remove(id) else {
             return;
         };
-        for (index, filter) in filters.iter_mut().enumerate().take(state.reached) {
-            filter.on_stream_end(id, &mut Root { host, state: root, filter: index });
+        for index in 0..state.reached {
+            if let Some(filter) = filters.get_mut(index) {
+                filter.on_stream_end(id, &mut Root { host, state: root, filter: index });
+            }
         }
     }
 

@@ -39,11 +39,9 @@ impl Vm {
     }
 
     fn of_stream(&mut self, stream: u32) -> Option<&mut Chain> {
-        let root = match self.streams.get(StreamId(stream)) {
-            Some(root) => *root,
-            None => self.first_root?,
-        };
-        self.root(root)
+        // Mostly one plugin has the VM to itself, and then no stream has an entry.
+        let other = if self.streams.is_empty() { None } else { self.streams.get(StreamId(stream)).copied() };
+        self.root(other.or(self.first_root)?)
     }
 }
 
@@ -89,6 +87,8 @@ pub fn context_create(context: u32, parent: u32) {
 
 /// `proxy_on_vm_start`
 pub fn vm_start() -> u32 {
+    // The library would print to standard error, through layers that are larger than some filters.
+    std::panic::set_hook(Box::new(|panic| hostcalls::log(logger::ERROR, &panic.to_string())));
     logger::install();
     u32::from(true)
 }
@@ -130,7 +130,9 @@ pub fn delete(context: u32) {
         if let Some(chain) = vm.of_stream(context) {
             chain.on_stream_end(StreamId(context), &mut WasmHost);
         }
-        vm.streams.remove(StreamId(context));
+        if !vm.streams.is_empty() {
+            vm.streams.remove(StreamId(context));
+        }
     });
 }
 

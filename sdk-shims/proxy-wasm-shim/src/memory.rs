@@ -1,5 +1,6 @@
 //! The module's memory: its allocator, and what the C library would otherwise bring for it.
 
+use crate::{hostcalls, logger};
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
@@ -56,7 +57,7 @@ fn class(layout: Layout) -> Option<(usize, Layout)> {
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some((class, whole)) = class(layout) else {
-            return unsafe { self.talc.alloc(layout) };
+            return said(unsafe { self.talc.alloc(layout) });
         };
         match unsafe { &mut *self.spare.get() }.get_mut(class) {
             Some(spare) if !spare.first.is_null() => {
@@ -65,7 +66,7 @@ unsafe impl GlobalAlloc for Allocator {
                 spare.count -= 1;
                 block
             }
-            _ => unsafe { self.talc.alloc(whole) },
+            _ => said(unsafe { self.talc.alloc(whole) }),
         }
     }
 
@@ -88,7 +89,7 @@ unsafe impl GlobalAlloc for Allocator {
             return null_mut();
         };
         match (class(layout), class(new)) {
-            (None, None) => return unsafe { self.talc.realloc(block, layout, size) },
+            (None, None) => return said(unsafe { self.talc.realloc(block, layout, size) }),
             (Some((old, _)), Some((new, _))) if old == new => return block,
             _ => {}
         }
@@ -101,6 +102,14 @@ unsafe impl GlobalAlloc for Allocator {
         }
         moved
     }
+}
+
+/// Says that there is no memory, where there is none: the library would end the VM without a word.
+fn said(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        hostcalls::log(logger::ERROR, "the plugin's memory is used up");
+    }
+    block
 }
 
 /// Compares by words: names and values of headers are compared many times in a request, and the C library goes byte by
