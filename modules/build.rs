@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod slim;
+
 /// Each exports its callbacks when its feature `module` is on.
 const SINGLE: [&str; 7] =
     ["authz", "cors", "fault-injection", "header-rules", "jwt-authn", "mirroring", "weighted-shifting"];
@@ -35,7 +37,7 @@ fn main() {
     for (name, profile) in profiles {
         let built = target.join(TARGET).join(profile).join(format!("{}.wasm", name.replace('-', "_")));
         let embedded = out.join(format!("{name}.wasm"));
-        copy(&built, &embedded);
+        copy_slim(&built, &embedded);
         let _ = writeln!(list, "    Module {{ name: {name:?}, bytes: include_bytes!({embedded:?}) }},");
     }
     list.push_str("];\n");
@@ -84,9 +86,10 @@ fn build(root: &Path, target: &Path, profile: &str, packages: &[&str]) {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    if let Err(error) = fs::copy(from, to) {
-        fail(&format!("{} cannot be copied: {error}", from.display()));
+fn copy_slim(from: &Path, to: &Path) {
+    let module = fs::read(from).map_err(|error| error.to_string()).and_then(|module| slim::slim(&module));
+    if let Err(error) = module.and_then(|module| fs::write(to, module).map_err(|error| error.to_string())) {
+        fail(&format!("{}: {error}", from.display()));
     }
 }
 

@@ -1,11 +1,11 @@
-//! `cargo bench -p outrigger-benches --bench filters [-- sizes | instructions | tokens | configure | time | envoy]`
+//! `cargo bench -p outrigger-benches --bench filters [-- sizes | calls | instructions | tokens | configure | time | envoy]`
 //!
-//! Sizes of the modules, guest instructions per request as configurations grow, what tokens cost, cost of configuring
+//! Sizes of the modules, who calls whom how often for one request, guest instructions per request as configurations grow, what tokens cost, cost of configuring
 //! 10,000 rules, time per request in wasmtime, and CPU per request in stock Envoy beside five trivial filters made with the Rust SDK.
 
-use outrigger_benches::configurations::{INDEXED, LINEAR, Shape, combined, six_filters};
+use outrigger_benches::configurations::{INDEXED, LINEAR, Shape, combined, request, six_filters};
 use outrigger_benches::figures::Figure;
-use outrigger_benches::guest::Guest;
+use outrigger_benches::guest::{Guest, Tally};
 use outrigger_benches::proxies::{Filters, Kind, Listener, Plugin, Setup, Surroundings, binary, module_cache};
 use outrigger_benches::rounds::{self, Contestant, Saturated};
 use outrigger_benches::sdk;
@@ -21,8 +21,9 @@ type Section = fn() -> Outcome;
 
 fn main() -> Outcome {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let sections: [(&str, Section); 6] = [
+    let sections: [(&str, Section); 7] = [
         ("sizes", sizes),
+        ("calls", calls),
         ("instructions", instructions),
         ("tokens", tokens),
         ("configure", configure),
@@ -55,36 +56,10 @@ fn sizes() -> Outcome {
     Ok(())
 }
 
-/// An ordinary request with some headers replaced. A `principal` is no header: it becomes a property.
-fn request(own: &[(String, String)]) -> Vec<(String, String)> {
-    let ordinary = [
-        (":authority", "store.example.com"),
-        (":path", "/item/x"),
-        (":method", "GET"),
-        (":scheme", "http"),
-        ("user-agent", "bench/1"),
-        ("accept", "*/*"),
-        ("accept-language", "en"),
-        ("x-forwarded-proto", "http"),
-        ("x-request-id", "0f2c5a0e-6a0b-4f53-9d5e-2f6a5c1b7d11"),
-    ];
-    let mut headers: Vec<(String, String)> = ordinary
-        .iter()
-        .filter(|(name, _)| own.iter().all(|(own, _)| own != name))
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    headers.extend(own.iter().filter(|(name, _)| name != "principal").cloned());
-    headers
-}
-
 fn run_shape(shape: &Shape, n: usize, count: bool, requests: usize) -> Result<(u64, Duration, u64), Box<dyn Error>> {
     let (mut guest, _) = Guest::configure(&module(shape.module)?, &(shape.configuration)(n).to_string(), count)?;
-    let own = (shape.request)(n);
-    if let Some((_, principal)) = own.iter().find(|(name, _)| name == "principal") {
-        guest.property("connection.mtls", &[1]);
-        guest.property("connection.uri_san_peer_certificate", principal.as_bytes());
-    }
-    let headers = request(&own);
+    shape.properties(n).iter().for_each(|(path, value)| guest.property(path, value));
+    let headers = shape.headers(n);
     let mut times = Vec::with_capacity(requests);
     let mut last = guest.request(&headers)?;
     for _ in 0..requests {
@@ -96,6 +71,33 @@ fn run_shape(shape: &Shape, n: usize, count: bool, requests: usize) -> Result<(u
     }
     times.sort_unstable();
     Ok((last.instructions, times[times.len() / 2], last.hostcalls))
+}
+
+/// Callbacks and hostcalls of one ordinary request that the six filters let through, with its answer.
+fn calls() -> Outcome {
+    println!("| plugin | callbacks | hostcalls | values returned | which hostcalls |\n|---|---|---|---|---|");
+    let ordinary = request(&[(":path".to_owned(), "/store/x".to_owned())]);
+    let mut trivial = Guest::configure(&std::fs::read(sdk::build("sdk-baseline")?)?, "", false)?.0;
+    trivial.property("source.address", b"127.0.0.1:1");
+    trivial.property("destination.port", &80_u64.to_le_bytes());
+    print_calls("trivial SDK filter", &trivial.exchange(&ordinary)?);
+    let mut before: Option<Guest> = None;
+    for (name, configuration) in six_filters() {
+        let (mut guest, _) = Guest::configure(&module(name)?, &configuration.to_string(), false)?;
+        if let Some(before) = &before {
+            before.hand_on(&mut guest);
+        }
+        print_calls(name, &guest.exchange(&ordinary)?);
+        before = Some(guest);
+    }
+    let (mut traffic, _) = Guest::configure(&module("traffic")?, &combined().to_string(), false)?;
+    print_calls("traffic", &traffic.exchange(&ordinary)?);
+    Ok(())
+}
+
+fn print_calls(name: &str, tally: &Tally) {
+    let which = tally.hostcalls.iter().map(|(name, times)| format!("{times} {name}")).collect::<Vec<_>>().join(", ");
+    println!("| {name} | {} | {} | {} | {which} |", tally.callbacks, tally.total(), tally.returned);
 }
 
 fn instructions() -> Outcome {

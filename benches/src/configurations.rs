@@ -2,7 +2,10 @@
 //!
 //! The last entry is the worst case of a scan; for an index it is like any other.
 
+use outrigger_tests::case_file::Peer;
+use outrigger_tests::certs;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// One shape of configuration.
 pub struct Shape {
@@ -14,6 +17,47 @@ pub struct Shape {
     pub configuration: fn(usize) -> Value,
     /// Headers of a request that the last of `n` entries decides, beside the ordinary ones.
     pub request: fn(usize) -> Vec<(String, String)>,
+}
+
+impl Shape {
+    /// All headers of the request that the last of `n` entries decides.
+    pub fn headers(&self, n: usize) -> Vec<(String, String)> {
+        request(&(self.request)(n))
+    }
+
+    /// The properties of that request, by path joined with `.`: those of its client's certificate, where one matters.
+    pub fn properties(&self, n: usize) -> BTreeMap<String, Vec<u8>> {
+        let mut properties = BTreeMap::new();
+        for (_, principal) in (self.request)(n).into_iter().filter(|(name, _)| name == PRINCIPAL) {
+            certs::peer_properties(&Peer { uri_sans: vec![principal], sni: None }, &mut properties);
+        }
+        properties
+    }
+}
+
+/// No header, but who the client is.
+const PRINCIPAL: &str = "principal";
+
+/// An ordinary request with some headers replaced.
+pub fn request(own: &[(String, String)]) -> Vec<(String, String)> {
+    let ordinary = [
+        (":authority", "store.example.com"),
+        (":path", "/item/x"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        ("user-agent", "bench/1"),
+        ("accept", "*/*"),
+        ("accept-language", "en"),
+        ("x-forwarded-proto", "http"),
+        ("x-request-id", "0f2c5a0e-6a0b-4f53-9d5e-2f6a5c1b7d11"),
+    ];
+    let mut headers: Vec<(String, String)> = ordinary
+        .iter()
+        .filter(|(name, _)| own.iter().all(|(own, _)| own != name))
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    headers.extend(own.iter().filter(|(name, _)| name != PRINCIPAL).cloned());
+    headers
 }
 
 /// Fixed width, so that the length of what is compared does not grow with `n`.

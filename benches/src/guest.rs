@@ -1,9 +1,11 @@
 //! A module under a small Proxy-Wasm host that counts what the guest executes: enough of the ABI for request header
 //! callbacks, with the same answers every time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
-use wasmtime::{Caller, Config, Engine, Extern, Linker, Memory, Module, Store, TypedFunc, error::Result};
+use wasmtime::{
+    Caller, Config, Engine, Extern, ExternType, Instance, Linker, Memory, Module, Store, TypedFunc, Val, error::Result,
+};
 
 /// What the hostcalls of one VM answer from.
 #[derive(Default)]
@@ -12,13 +14,38 @@ struct World {
     headers: Vec<u8>,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
     properties: HashMap<Vec<u8>, Vec<u8>>,
-    hostcalls: u64,
+    tally: Tally,
     log: Vec<String>,
+}
+
+impl World {
+    fn called(&mut self, hostcall: &str) {
+        *self.tally.hostcalls.entry(hostcall.to_owned()).or_default() += 1;
+    }
+}
+
+/// How often guest and host called each other.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Callbacks into the guest.
+    pub callbacks: u64,
+    /// Hostcalls, by name.
+    pub hostcalls: BTreeMap<String, u64>,
+    /// Hostcalls that returned bytes: for each of them the host calls the guest's allocator.
+    pub returned: u64,
+}
+
+impl Tally {
+    /// All hostcalls.
+    pub fn total(&self) -> u64 {
+        self.hostcalls.values().sum()
+    }
 }
 
 /// One VM with one configured plugin.
 pub struct Guest {
     store: Store<World>,
+    instance: Instance,
     request_headers: TypedFunc<(i32, i32, i32), i32>,
     context_create: TypedFunc<(i32, i32), ()>,
     delete: TypedFunc<i32, ()>,
@@ -70,7 +97,9 @@ impl Guest {
             store.set_fuel(FUEL)?;
         }
         let mut linker = Linker::new(&engine);
-        hostcalls(&mut linker)?;
+        linker.allow_shadowing(true);
+        every_hostcall(&mut linker, &module)?;
+        answering_hostcalls(&mut linker)?;
         linker.define_unknown_imports_as_default_values(&mut store, &module)?;
         let instance = linker.instantiate(&mut store, &module)?;
         let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| wasmtime::format_err!("no memory"))?;
@@ -88,7 +117,7 @@ impl Guest {
         }
         let request_headers = instance.get_typed_func(&mut store, "proxy_on_request_headers")?;
         let delete = instance.get_typed_func(&mut store, "proxy_on_delete")?;
-        let guest = Self { store, request_headers, context_create, delete, memory, next: 2, counted: count };
+        let guest = Self { store, instance, request_headers, context_create, delete, memory, next: 2, counted: count };
         Ok((guest, cost))
     }
 
@@ -106,7 +135,7 @@ impl Guest {
         let world = self.store.data_mut();
         world.headers = pairs(headers);
         world.fields = headers.iter().map(|(n, v)| (n.clone().into_bytes(), v.clone().into_bytes())).collect();
-        let before = world.hostcalls;
+        world.tally = Tally::default();
         if self.counted {
             self.store.set_fuel(FUEL)?;
         }
@@ -118,7 +147,50 @@ impl Guest {
         self.delete.call(&mut self.store, context)?;
         let time = start.elapsed();
         let instructions = if self.counted { FUEL - self.store.get_fuel()? } else { 0 };
-        Ok(Cost { instructions, hostcalls: self.store.data().hostcalls - before, time, action })
+        Ok(Cost { instructions, hostcalls: self.store.data().tally.total(), time, action })
+    }
+
+    /// What is left of the fuel, where instructions are counted.
+    pub fn fuel(&self) -> u64 {
+        self.store.get_fuel().unwrap_or_default()
+    }
+
+    /// Carries a request without a body, and its answer with one, through the plugin, by the callbacks that Envoy makes
+    /// of those that the module exports; how often each side called the other.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn exchange(&mut self, headers: &[(String, String)]) -> Result<Tally> {
+        let world = self.store.data_mut();
+        world.headers = pairs(headers);
+        world.fields = headers.iter().map(|(n, v)| (n.clone().into_bytes(), v.clone().into_bytes())).collect();
+        world.tally = Tally::default();
+        let (context, count) = (self.next, i32::try_from(headers.len())?);
+        self.next += 1;
+        let callbacks: [(&str, &[i32]); 7] = [
+            ("proxy_on_context_create", &[context, 1]),
+            ("proxy_on_request_headers", &[context, count, 1]),
+            ("proxy_on_response_headers", &[context, count, 0]),
+            ("proxy_on_response_body", &[context, 1024, 1]),
+            ("proxy_on_log", &[context]),
+            ("proxy_on_done", &[context]),
+            ("proxy_on_delete", &[context]),
+        ];
+        for (name, arguments) in callbacks {
+            let Some(callback) = self.instance.get_func(&mut self.store, name) else {
+                continue;
+            };
+            let arguments: Vec<Val> = arguments.iter().map(|&argument| Val::I32(argument)).collect();
+            let mut results = vec![Val::I32(0); callback.ty(&self.store).results().len()];
+            callback.call(&mut self.store, &arguments, &mut results)?;
+            self.store.data_mut().tally.callbacks += 1;
+        }
+        Ok(self.store.data().tally.clone())
+    }
+
+    /// Hands on what was said about the stream to the plugin that stands behind this one.
+    pub fn hand_on(&self, next: &mut Self) {
+        next.store.data_mut().properties.clone_from(&self.store.data().properties);
     }
 
     /// Size of the guest's memory in bytes.
@@ -141,10 +213,12 @@ fn pairs(headers: &[(String, String)]) -> Vec<u8> {
     out
 }
 
-fn hostcalls(linker: &mut Linker<World>) -> Result<()> {
+/// Those whose answers matter.
+fn answering_hostcalls(linker: &mut Linker<World>) -> Result<()> {
     let env = "env";
     linker.func_wrap(env, "proxy_log", |mut caller: Caller<'_, World>, _level: i32, message: i32, size: i32| {
         let message = String::from_utf8_lossy(&read(&mut caller, message, size)).into_owned();
+        caller.data_mut().called("log");
         caller.data_mut().log.push(message);
         OK
     })?;
@@ -152,6 +226,7 @@ fn hostcalls(linker: &mut Linker<World>) -> Result<()> {
         env,
         "proxy_get_buffer_bytes",
         |mut caller: Caller<'_, World>, _buffer: i32, _start: i32, _length: i32, value: i32, size: i32| {
+            caller.data_mut().called("get_buffer_bytes");
             let bytes = caller.data().configuration.clone();
             give(&mut caller, &bytes, value, size)
         },
@@ -160,6 +235,7 @@ fn hostcalls(linker: &mut Linker<World>) -> Result<()> {
         env,
         "proxy_get_header_map_pairs",
         |mut caller: Caller<'_, World>, _map: i32, value: i32, size: i32| {
+            caller.data_mut().called("get_header_map_pairs");
             let bytes = caller.data().headers.clone();
             give(&mut caller, &bytes, value, size)
         },
@@ -168,6 +244,7 @@ fn hostcalls(linker: &mut Linker<World>) -> Result<()> {
         env,
         "proxy_get_header_map_value",
         |mut caller: Caller<'_, World>, _map: i32, name: i32, name_size: i32, value: i32, size: i32| {
+            caller.data_mut().called("get_header_map_value");
             let name = read(&mut caller, name, name_size);
             let found = caller.data().fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
             give_if_any(&mut caller, found, value, size)
@@ -177,21 +254,38 @@ fn hostcalls(linker: &mut Linker<World>) -> Result<()> {
         env,
         "proxy_get_property",
         |mut caller: Caller<'_, World>, path: i32, path_size: i32, value: i32, size: i32| {
+            caller.data_mut().called("get_property");
             let path = read(&mut caller, path, path_size);
             let found = caller.data().properties.get(&path).cloned();
             give_if_any(&mut caller, found, value, size)
         },
     )?;
-    for name in ["proxy_replace_header_map_value", "proxy_add_header_map_value"] {
-        linker.func_wrap(env, name, |mut caller: Caller<'_, World>, _: i32, _: i32, _: i32, _: i32, _: i32| {
-            caller.data_mut().hostcalls += 1;
+    linker.func_wrap(
+        env,
+        "proxy_set_property",
+        |mut caller: Caller<'_, World>, path: i32, path_size: i32, value: i32, size: i32| {
+            caller.data_mut().called("set_property");
+            let (path, value) = (read(&mut caller, path, path_size), read(&mut caller, value, size));
+            caller.data_mut().properties.insert(path, value);
             OK
+        },
+    )?;
+    Ok(())
+}
+
+/// Whatever the module imports: counted, and answered with zero.
+fn every_hostcall(linker: &mut Linker<World>, module: &Module) -> Result<()> {
+    for import in module.imports().filter(|import| import.module() == "env") {
+        let ExternType::Func(signature) = import.ty() else {
+            continue;
+        };
+        let name = import.name().strip_prefix("proxy_").unwrap_or(import.name()).to_owned();
+        linker.func_new("env", import.name(), signature, move |mut caller, _, results| {
+            caller.data_mut().called(&name);
+            results.fill(Val::I32(OK));
+            Ok(())
         })?;
     }
-    linker.func_wrap(env, "proxy_set_property", |mut caller: Caller<'_, World>, _: i32, _: i32, _: i32, _: i32| {
-        caller.data_mut().hostcalls += 1;
-        OK
-    })?;
     Ok(())
 }
 
@@ -200,7 +294,6 @@ fn memory(caller: &mut Caller<'_, World>) -> Option<Memory> {
 }
 
 fn read(caller: &mut Caller<'_, World>, start: i32, size: i32) -> Vec<u8> {
-    caller.data_mut().hostcalls += 1;
     let (start, size) = (start as u32 as usize, size as u32 as usize);
     let bytes = memory(caller).and_then(|memory| memory.data(&*caller).get(start..start + size).map(<[u8]>::to_vec));
     bytes.unwrap_or_default()
@@ -215,7 +308,7 @@ fn give_if_any(caller: &mut Caller<'_, World>, bytes: Option<Vec<u8>>, value: i3
 
 /// Puts bytes into memory of the guest's allocator.
 fn give(caller: &mut Caller<'_, World>, bytes: &[u8], value: i32, size: i32) -> i32 {
-    caller.data_mut().hostcalls += 1;
+    caller.data_mut().tally.returned += 1;
     give_inner(caller, bytes, value, size).map_or(INVALID_MEMORY, |()| OK)
 }
 

@@ -121,11 +121,17 @@ impl Domains {
 
     /// The number of the domain that a name belongs to.
     fn find(&self, name: &[u8]) -> Option<u32> {
+        // Most authorities are in lower case, as the keys are.
+        if let Some(number) = self.keys.find(EXACT, name) {
+            return Some(number);
+        }
         let mut buffer = [0; LONGEST];
         let lower = buffer.get_mut(..name.len())?;
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.keys.find(EXACT, lower).or_else(|| self.by_suffix(lower))
+        let other_case = lower != name;
+        let exact = if other_case { self.keys.find(EXACT, lower) } else { None };
+        exact.or_else(|| self.by_suffix(lower))
     }
 
     fn by_suffix(&self, name: &[u8]) -> Option<u32> {
@@ -149,9 +155,13 @@ pub fn port_of(authority: &[u8]) -> Option<u16> {
 }
 
 fn split_port(authority: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = authority.iter().rposition(|&byte| byte == b':' || byte == b']')?;
-    match authority.split_at_checked(end)? {
-        (name, [b':', port @ ..]) => Some((name, port)),
-        _ => None,
+    let mut name = authority;
+    while let [before @ .., last] = name {
+        match last {
+            b':' => return Some((before, authority.get(name.len()..)?)),
+            b']' => return None,
+            _ => name = before,
+        }
     }
+    None
 }

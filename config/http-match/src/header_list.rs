@@ -53,7 +53,18 @@ impl HeaderList {
 
     /// The first value of the header `name` (lower-case).
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.values(name).next()
+        self.value_at(self.position(name.as_bytes())?)
+    }
+
+    /// The pseudo-headers, in order, as (name, value).
+    pub fn pseudo(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let pseudo = |entry: &&Entry| matches!(self.bytes.get(entry.name.0 as usize), Some(b':'));
+        self.entries.iter().filter(pseudo).map(|entry| (self.span(entry.name), self.span(entry.value)))
+    }
+
+    /// The names of all headers, in order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().map(|entry| self.span(entry.name))
     }
 
     /// Every value of the header `name` (lower-case), in order.
@@ -164,14 +175,14 @@ impl HeaderList {
         Some((start, u32::try_from(self.bytes.len()).ok()?))
     }
 
-    #[inline]
+    #[inline(always)]
     fn span(&self, range: (u32, u32)) -> &[u8] {
         span(&self.bytes, range)
     }
 }
 
 impl Entry {
-    #[inline]
+    #[inline(always)]
     fn name_len(&self) -> usize {
         self.name.1.saturating_sub(self.name.0) as usize
     }
@@ -221,7 +232,8 @@ fn fold(byte: Option<&u8>) -> u8 {
     byte.map_or(0, |byte| byte | 0x20)
 }
 
-#[inline]
+// As a call this would be most of what a lookup costs in a module, where the compiler is told to make code small.
+#[inline(always)]
 fn span(bytes: &[u8], (start, end): (u32, u32)) -> &[u8] {
     bytes.get(start as usize..end as usize).unwrap_or_default()
 }

@@ -28,7 +28,7 @@ impl<'a> Request<'a> {
     /// The view of a message's headers.
     pub fn new(headers: &'a HeaderList) -> Self {
         let (mut method, mut scheme, mut authority, mut target): (&[u8], &[u8], &[u8], &[u8]) = (b"", b"", b"", b"");
-        for (name, value) in headers.iter() {
+        for (name, value) in headers.pseudo() {
             match name {
                 b":method" => method = value,
                 b":scheme" => scheme = value,
@@ -45,12 +45,10 @@ impl<'a> Request<'a> {
 /// Splits a request target into path and query and cuts the fragment (CVE-2021-39156: a fragment must not hide a
 /// path from a rule).
 pub fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let target = target.split(|&b| b == b'#').next().unwrap_or_default();
-    match target.iter().position(|&b| b == b'?') {
-        Some(mark) => {
-            let (path, query) = target.split_at_checked(mark).unwrap_or((target, b""));
-            (path, query.split_first().map(|(_, query)| query))
-        }
-        None => (target, None),
-    }
+    let Some(mark) = target.iter().position(|&b| b == b'?' || b == b'#') else {
+        return (target, None);
+    };
+    let (path, rest) = target.split_at_checked(mark).unwrap_or((target, b""));
+    let query = rest.strip_prefix(b"?").map(|rest| rest.split(|&b| b == b'#').next().unwrap_or_default());
+    (path, query)
 }

@@ -1,8 +1,6 @@
 //! The keys of large configurations (route ids, domains, prefixes), each found in one step.
 
 use crate::Index;
-use rustc_hash::FxHasher;
-use std::hash::Hasher;
 
 /// Distinct byte strings, each under a tag, numbered in the order in which they came. What belongs to a key stands in a
 /// vector of its user's.
@@ -77,16 +75,18 @@ impl Keys {
     }
 }
 
-/// By words of four bytes: what the hasher does for bytes is better than keys of a configuration need, and larger.
+/// By words of four bytes, each mixed in by a multiplication into twice as many bits, of which the upper half depends on
+/// all; the length first, since the last word may be short.
 fn hash(tag: u32, key: &[u8]) -> u32 {
-    let mut hasher = FxHasher::default();
-    hasher.write_u32(tag ^ u32::try_from(key.len()).unwrap_or_default().rotate_left(16));
-    for chunk in key.chunks(4) {
-        hasher.write_u32(chunk.iter().fold(0, |word, byte| (word << 8) | u32::from(*byte)));
+    let mix = |hash: u64, word: u32| (hash.rotate_left(23) ^ u64::from(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut hash = mix(tag.into(), u32::try_from(key.len()).unwrap_or_default());
+    let mut rest = key;
+    while let Some((word, more)) = rest.split_first_chunk::<4>() {
+        hash = mix(hash, u32::from_le_bytes(*word));
+        rest = more;
     }
-    // On 32-bit targets, whose hasher has 32 bits, the upper half is zero.
-    let hash = hasher.finish();
-    u32::try_from((hash ^ (hash >> 32)) & u64::from(u32::MAX)).unwrap_or_default()
+    hash = rest.iter().fold(hash, |hash, byte| mix(hash, u32::from(*byte)));
+    u32::try_from(hash >> 32).unwrap_or_default()
 }
 
 #[cfg(test)]

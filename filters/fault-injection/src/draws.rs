@@ -8,20 +8,38 @@ use twox_hash::XxHash64;
 /// Takes the draws of one request.
 ///
 /// With a seed the draw is a hash of seed, `x-request-id` and which draw it is, so the same ids are hit again. A request
-/// without an id falls back on the host's random.
+/// without an id falls back on the host's random. Each draw is taken once, however often it is asked for.
 pub(crate) struct Draws {
     seed: Option<u64>,
+    delay: Option<u64>,
+    abort: Option<u64>,
     /// The id, once it was asked for: both draws may want it, and each question costs a hostcall.
     id: Option<Option<Vec<u8>>>,
 }
 
 impl Draws {
     pub(crate) fn new(seed: Option<u64>) -> Self {
-        Self { seed, id: None }
+        Self { seed, delay: None, abort: None, id: None }
     }
 
     /// A uniform draw over all of `u64`.
     pub(crate) fn take(&mut self, which: Draw, stream: &mut Stream<'_>) -> Result<u64, HostError> {
+        let taken = match which {
+            Draw::Delay => self.delay,
+            Draw::Abort => self.abort,
+        };
+        if let Some(taken) = taken {
+            return Ok(taken);
+        }
+        let draw = self.draw(which, stream)?;
+        match which {
+            Draw::Delay => self.delay = Some(draw),
+            Draw::Abort => self.abort = Some(draw),
+        }
+        Ok(draw)
+    }
+
+    fn draw(&mut self, which: Draw, stream: &mut Stream<'_>) -> Result<u64, HostError> {
         let Some(seed) = self.seed else {
             return stream.root().random();
         };

@@ -40,33 +40,50 @@ impl Fault {
         Some(Self { delay: flatten(delay)?, abort: flatten(abort)?.flatten() })
     }
 
-    /// Whether any request can be hit.
-    pub(crate) fn can_hit(&self) -> bool {
-        self.delay.is_some_and(|(_, share)| share > Percent::NONE)
-            || self.abort.is_some_and(|(_, share)| share > Percent::NONE)
-    }
-
     /// Decides. The two draws are independent; one that could not matter is not taken.
     pub fn decide<E>(&self, mut draw: impl FnMut(Draw) -> Result<u64, E>) -> Result<Faults, E> {
-        let mut hit = |share: Percent, which: Draw| -> Result<bool, E> {
-            match share {
-                Percent::NONE => Ok(false),
-                Percent::ALL => Ok(true),
-                share => Ok(share.hits(draw(which)?)),
-            }
-        };
         let mut faults = Faults::default();
         if let Some((delay, share)) = self.delay
-            && hit(share, Draw::Delay)?
+            && hits(share, Draw::Delay, &mut draw)?
         {
             faults.delay = Some(delay);
         }
         if let Some((answer, share)) = self.abort
-            && hit(share, Draw::Abort)?
+            && hits(share, Draw::Abort, &mut draw)?
         {
             faults.abort = Some(answer);
         }
         Ok(faults)
+    }
+}
+
+fn hits<E>(share: Percent, which: Draw, draw: &mut dyn FnMut(Draw) -> Result<u64, E>) -> Result<bool, E> {
+    match share {
+        Percent::NONE => Ok(false),
+        Percent::ALL => Ok(true),
+        share => Ok(share.hits(draw(which)?)),
+    }
+}
+
+/// The largest shares among several faults. Most draws fall outside them, and then nobody need ask which fault it is
+/// about: a draw is free, to learn a request's route costs a hostcall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    delay: Percent,
+    abort: Percent,
+}
+
+impl Reach {
+    pub(crate) fn of<'f>(faults: impl Iterator<Item = &'f Fault>) -> Self {
+        faults.fold(Self::default(), |reach, fault| Self {
+            delay: reach.delay.max(fault.delay.map_or(Percent::NONE, |(_, share)| share)),
+            abort: reach.abort.max(fault.abort.map_or(Percent::NONE, |(_, share)| share)),
+        })
+    }
+
+    /// Whether one of the faults might hit, by the very draws that [`Fault::decide`] takes afterwards.
+    pub(crate) fn may_hit<E>(self, mut draw: impl FnMut(Draw) -> Result<u64, E>) -> Result<bool, E> {
+        Ok(hits(self.delay, Draw::Delay, &mut draw)? || hits(self.abort, Draw::Abort, &mut draw)?)
     }
 }
 
@@ -189,8 +206,28 @@ mod tests {
     fn a_missing_percentage_is_never() {
         for json in [r#"{"abort": {"httpStatus": 500}}"#, r#"{"delay": {"fixedDelay": "1s"}}"#] {
             let fault = compile(json).unwrap();
-            assert!(!fault.can_hit());
             assert_eq!(fault.decide(|_| Err("a draw was taken")), Ok(Faults::default()));
+            assert_eq!(Reach::of([fault].iter()).may_hit(|_| Err("a draw was taken")), Ok(false));
+        }
+    }
+
+    #[test]
+    fn what_no_fault_reaches_hits_none() {
+        let share = |delay: u32, abort: u32| {
+            compile(&format!(
+                r#"{{"delay": {{"fixedDelay": "1s", "percentage": {{"value": {delay}}}}},
+                    "abort": {{"httpStatus": 500, "percentage": {{"value": {abort}}}}}}}"#
+            ))
+        };
+        let faults = [share(10, 0).unwrap(), share(5, 30).unwrap(), share(0, 20).unwrap()];
+        let reach = Reach::of(faults.iter());
+        for delay in 0..100 {
+            for abort in 0..100 {
+                let percent = u64::MAX / 100;
+                let mut draw = |which| Ok::<_, ()>(percent * if which == Draw::Delay { delay } else { abort });
+                let hit = faults.iter().any(|fault| fault.decide(&mut draw) != Ok(Faults::default()));
+                assert_eq!(reach.may_hit(&mut draw), Ok(hit), "{delay} {abort}");
+            }
         }
     }
 

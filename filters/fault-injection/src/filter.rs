@@ -2,10 +2,10 @@
 
 use crate::config::Config;
 use crate::draws::{self, Draws};
-use crate::fault::{Answer, Fault};
+use crate::fault::{Answer, Fault, Faults, Reach};
 use crate::held::Held;
-use filter_api::{Action, Filter, LocalReply, Metric, PolicyTable, Root, Stream, StreamId, configure_one};
-use plugin_config::{At, Faults};
+use filter_api::{Action, Filter, HostError, LocalReply, Metric, PolicyTable, Root, Stream, StreamId, configure_one};
+use plugin_config::At;
 use std::time::Duration;
 
 /// What an aborted request is told, as Envoy's fault filter words it.
@@ -22,16 +22,15 @@ const TICK: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// Every fault of the configuration.
-pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, Faults> {
+pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dyn Filter>>, plugin_config::Faults> {
     configure_one(configuration, root, build)
 }
 
 /// Compiles a configuration; every fault is recorded in `at`.
 pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
     let table = PolicyTable::compile(&config.routes, &config.rules, at, Fault::compile)?;
-    let idle = !table.policies().any(Fault::can_hit);
     Some(Box::new(FaultInjection {
-        idle,
+        reach: Reach::of(table.policies()),
         table,
         seed: config.seed.as_ref().map(draws::number),
         most: config.max_active_faults,
@@ -46,8 +45,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
 
 struct FaultInjection {
     table: PolicyTable<Fault>,
-    /// No policy can hit anything: not even the headers are read.
-    idle: bool,
+    reach: Reach,
     seed: Option<u64>,
     most: Option<u32>,
     /// Held streams, with the answer that follows the wait.
@@ -62,16 +60,7 @@ struct FaultInjection {
 
 impl Filter for FaultInjection {
     fn on_request_headers(&mut self, stream: &mut Stream<'_>) -> Action {
-        if self.idle {
-            return Action::Continue;
-        }
-        let mut draws = Draws::new(self.seed);
-        let decided = match self.table.find(stream) {
-            Ok(Some((_, fault))) => fault.decide(|which| draws.take(which, stream)),
-            Ok(None) => return Action::Continue,
-            Err(error) => Err(error),
-        };
-        let faults = match decided {
+        let faults = match self.decide(stream) {
             Ok(faults) => faults,
             Err(error) => {
                 log::warn!("no fault is injected: the request cannot be read ({error})");
@@ -113,6 +102,17 @@ impl Filter for FaultInjection {
 }
 
 impl FaultInjection {
+    fn decide(&self, stream: &mut Stream<'_>) -> Result<Faults, HostError> {
+        let mut draws = Draws::new(self.seed);
+        if !self.reach.may_hit(|which| draws.take(which, stream))? {
+            return Ok(Faults::default());
+        }
+        match self.table.find(stream)? {
+            Some((_, fault)) => fault.decide(|which| draws.take(which, stream)),
+            None => Ok(Faults::default()),
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.most.is_some_and(|most| self.held.len() >= most as usize)
     }

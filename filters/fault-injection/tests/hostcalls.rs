@@ -59,6 +59,21 @@ fn a_share_costs_one_draw() {
     assert_eq!(found, [Recorded::Random, abort_reply()]);
 }
 
+/// Whose fault it would be matters only where the draw is within the largest share of all.
+#[test]
+fn a_draw_outside_every_share_asks_for_no_route() {
+    let shares = r#"{"routes": {
+        "a": {"abort": {"httpStatus": 503, "percentage": {"value": 20}}},
+        "b": {"abort": {"httpStatus": 503, "percentage": {"value": 10}}}}}"#;
+    let route = Recorded::Property(vec!["outrigger.route".into()]);
+    for (draw, expected) in [(0.21, vec![Recorded::Random]), (0.19, vec![Recorded::Random, route])] {
+        let mut proxy = proxy(shares);
+        proxy.with_random(|random| random.script([draw]));
+        proxy.open_stream(&get("/"));
+        assert_eq!(proxy.take_recorded(), expected, "{draw}");
+    }
+}
+
 #[test]
 fn both_seeded_draws_read_the_id_once() {
     let shares = r#"{"seed": "s", "rules": [{"delay": {"fixedDelay": "1s", "percentage": {"value": 0.0001}},

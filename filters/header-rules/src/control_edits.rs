@@ -45,19 +45,20 @@ const ENVOY_CONTROL: [&str; 14] = [
 /// that carries a cluster.
 pub(crate) fn strip(cluster_header: &str, stream: &mut Stream<'_>) -> Result<(), HostError> {
     let headers = stream.request_headers()?;
-    let steering = |name: &[u8]| is_control(name) || name == cluster_header.as_bytes();
-    let unwanted: Vec<String> = headers
-        .iter()
-        .filter(|(name, _)| steering(name))
-        .filter_map(|(name, _)| std::str::from_utf8(name).ok().map(str::to_owned))
-        .collect();
+    let mut unwanted: Vec<String> = Vec::new();
+    for name in headers.names() {
+        if is_control(name) || name == cluster_header.as_bytes() {
+            unwanted.extend(std::str::from_utf8(name).ok().map(str::to_owned));
+        }
+    }
     unwanted.into_iter().try_for_each(|name| stream.edit_request(&HeaderEdit::Remove(name)))
 }
 
+#[inline(always)]
 fn is_control(name: &[u8]) -> bool {
-    match name.strip_prefix(b"x-") {
-        Some(rest) if rest.starts_with(b"outrigger-") => true,
-        Some(rest) if rest.starts_with(b"envoy-") => ENVOY_CONTROL.iter().any(|known| known.as_bytes() == name),
+    match name {
+        [b'x', b'-', b'o', ..] => name.starts_with(b"x-outrigger-"),
+        [b'x', b'-', b'e', ..] => ENVOY_CONTROL.iter().any(|known| known.as_bytes() == name),
         _ => false,
     }
 }

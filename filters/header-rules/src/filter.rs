@@ -38,13 +38,12 @@ enum Outcome<'c> {
 
 impl HeaderRules {
     pub(crate) fn new(compiled: Compiled, root: &mut Root<'_>) -> Self {
-        let mut counter = |what: &str| root.counter(&["outrigger.header_rules.", what].concat());
         let counters = Counters {
-            redirects: counter("redirects"),
-            replies: counter("replies"),
-            not_found: counter("not_found"),
-            unknown_authorities: counter("unknown_authorities"),
-            errors: counter("errors"),
+            redirects: root.counter("outrigger.header_rules.redirects"),
+            replies: root.counter("outrigger.header_rules.replies"),
+            not_found: root.counter("outrigger.header_rules.not_found"),
+            unknown_authorities: root.counter("outrigger.header_rules.unknown_authorities"),
+            errors: root.counter("outrigger.header_rules.errors"),
         };
         Self { compiled, counters, pending: IdMap::new() }
     }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::copy;
-use crate::policy::Policy;
+use crate::policy::{Draws, Policy, Reach};
 use filter_api::{
     Action, CallEvent, CallId, Filter, HostError, HttpCall, IdMap, Metric, PolicyTable, Root, Stream, StreamId,
     configure_one,
@@ -26,9 +26,8 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
         at.field("timeout", |at| at.refuse(config.timeout, "expected more than nothing"));
     }
     let table = table?;
-    let idle = !table.policies().any(Policy::can_copy);
     Some(Box::new(Mirroring {
-        idle,
+        reach: Reach::of(table.policies()),
         table,
         max_body: config.max_body_bytes as usize,
         max_in_flight: config.max_in_flight as usize,
@@ -45,8 +44,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
 
 struct Mirroring {
     table: PolicyTable<Policy>,
-    /// No policy can copy anything: not even the headers are read.
-    idle: bool,
+    reach: Reach,
     max_body: usize,
     max_in_flight: usize,
     timeout: Duration,
@@ -69,12 +67,11 @@ struct Copy {
 
 impl Filter for Mirroring {
     fn on_request_headers(&mut self, stream: &mut Stream<'_>) -> Action {
-        if self.idle {
-            return Action::Continue;
-        }
         match self.begin(stream) {
             Ok(Some(copy)) if stream.end_of_stream() => self.send(copy, stream.root()),
-            Ok(Some(copy)) => self.collecting.insert(stream.id(), copy),
+            Ok(Some(copy)) => {
+                self.collecting.insert(stream.id(), copy);
+            }
             Ok(None) => {}
             Err(error) => log::warn!("no copy is made: the request cannot be read ({error})"),
         }
@@ -122,10 +119,15 @@ impl Filter for Mirroring {
 impl Mirroring {
     /// What is to be copied of a request, if anything.
     fn begin(&mut self, stream: &mut Stream<'_>) -> Result<Option<Copy>, HostError> {
+        let mut draws = Draws::default();
+        if !self.reach.may_copy(|place| draws.take(place, || stream.root().random()))? {
+            return Ok(None);
+        }
         let Some((_, policy)) = self.table.find(stream)? else {
             return Ok(None);
         };
-        let clusters: Vec<String> = policy.decide(|| stream.root().random())?.into_iter().map(str::to_owned).collect();
+        let clusters = policy.decide(|place| draws.take(place, || stream.root().random()))?;
+        let clusters: Vec<String> = clusters.into_iter().map(str::to_owned).collect();
         if clusters.is_empty() {
             return Ok(None);
         }

@@ -29,25 +29,70 @@ impl Policy {
         }
     }
 
-    /// Whether any request can be copied.
-    pub(crate) fn can_copy(&self) -> bool {
-        self.mirrors.iter().any(|(_, share)| *share > Percent::NONE)
-    }
-
-    /// The clusters that get a copy. Each mirror draws for itself; a draw that could not matter is not taken.
-    pub fn decide<E>(&self, mut draw: impl FnMut() -> Result<u64, E>) -> Result<Vec<&str>, E> {
+    /// The clusters that get a copy. Each mirror draws for itself, by its place among them; a draw that could not matter
+    /// is not taken.
+    pub fn decide<E>(&self, mut draw: impl FnMut(usize) -> Result<u64, E>) -> Result<Vec<&str>, E> {
         let mut hit = Vec::new();
-        for (cluster, share) in &self.mirrors {
-            let copied = match *share {
-                Percent::NONE => false,
-                Percent::ALL => true,
-                share => share.hits(draw()?),
-            };
-            if copied {
+        for (place, (cluster, share)) in self.mirrors.iter().enumerate() {
+            if hits(*share, place, &mut draw)? {
                 hit.push(cluster.as_str());
             }
         }
         Ok(hit)
+    }
+}
+
+fn hits<E>(share: Percent, place: usize, draw: &mut dyn FnMut(usize) -> Result<u64, E>) -> Result<bool, E> {
+    match share {
+        Percent::NONE => Ok(false),
+        Percent::ALL => Ok(true),
+        share => Ok(share.hits(draw(place)?)),
+    }
+}
+
+/// The largest shares among several policies, by place. Most draws fall outside them, and then nobody need ask which
+/// policy it is about: a draw is free, to learn a request's route costs a hostcall.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach(Vec<Percent>);
+
+impl Reach {
+    pub(crate) fn of<'p>(policies: impl Iterator<Item = &'p Policy>) -> Self {
+        let mut most: Vec<Percent> = Vec::new();
+        for policy in policies {
+            most.resize(most.len().max(policy.mirrors.len()), Percent::NONE);
+            for (most, (_, share)) in most.iter_mut().zip(&policy.mirrors) {
+                *most = (*most).max(*share);
+            }
+        }
+        Self(most)
+    }
+
+    /// Whether one of the policies might copy, by the very draws that [`Policy::decide`] takes afterwards.
+    pub(crate) fn may_copy<E>(&self, mut draw: impl FnMut(usize) -> Result<u64, E>) -> Result<bool, E> {
+        for (place, share) in self.0.iter().enumerate() {
+            if hits(*share, place, &mut draw)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The draws of one request, by the place of the mirror: each is taken once, however often it is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Draws(Vec<Option<u64>>);
+
+impl Draws {
+    pub(crate) fn take<E>(&mut self, place: usize, draw: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
+        if let Some(Some(taken)) = self.0.get(place) {
+            return Ok(*taken);
+        }
+        let drawn = draw()?;
+        self.0.resize(self.0.len().max(place.saturating_add(1)), None);
+        if let Some(taken) = self.0.get_mut(place) {
+            *taken = Some(drawn);
+        }
+        Ok(drawn)
     }
 }
 
@@ -103,7 +148,7 @@ mod tests {
     fn decide(json: &str, draws: &[u64]) -> Vec<String> {
         let mut draws = draws.iter();
         let policy = compile(json).unwrap();
-        let clusters = policy.decide(|| draws.next().copied().ok_or("too many draws")).unwrap();
+        let clusters = policy.decide(|_| draws.next().copied().ok_or("too many draws")).unwrap();
         clusters.into_iter().map(str::to_owned).collect()
     }
 
@@ -125,11 +170,41 @@ mod tests {
     #[test]
     fn zero_is_off() {
         let policy = compile(r#"{"mirror": {"cluster": "m"}, "mirrorPercentage": {"value": 0}}"#).unwrap();
-        assert!(!policy.can_copy());
+        assert_eq!(Reach::of([policy].iter()).may_copy(|_| Err("a draw")), Ok(false));
         assert_eq!(
             decide(r#"{"mirror": {"cluster": "m"}, "mirrorPercent": 100, "mirrorPercentage": {"value": 0}}"#, &[]),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn what_no_policy_reaches_is_copied_by_none() {
+        let mirrors = |shares: &[u32]| {
+            let mirror = |share| format!(r#"{{"cluster": "m", "percentage": {{"value": {share}}}}}"#);
+            let mirrors: Vec<String> = shares.iter().map(mirror).collect();
+            compile(&format!(r#"{{"mirrors": [{}]}}"#, mirrors.join(","))).unwrap()
+        };
+        let policies = [mirrors(&[10, 0, 30]), mirrors(&[20, 5])];
+        let reach = Reach::of(policies.iter());
+        let draw = |percent: u64| u64::MAX / 100 * percent;
+        for a in (0..100).step_by(7) {
+            for b in (0..100).step_by(3) {
+                for c in (0..100).step_by(9) {
+                    let mut draws = Draws::default();
+                    let mut drawn = 0;
+                    let mut draw = |place: usize| {
+                        draws.take(place, || {
+                            drawn += 1;
+                            [a, b, c].get(place).map(|percent| draw(*percent)).ok_or("a draw too many")
+                        })
+                    };
+                    let reached = reach.may_copy(&mut draw).unwrap();
+                    let copied = policies.iter().any(|policy| !policy.decide(&mut draw).unwrap().is_empty());
+                    assert_eq!(reached, copied, "{a} {b} {c}");
+                    assert!(drawn <= 3, "a draw is taken once");
+                }
+            }
+        }
     }
 
     #[test]

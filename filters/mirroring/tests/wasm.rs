@@ -16,8 +16,8 @@ fn policy(json: &str) -> Option<Policy> {
 fn each_mirror_draws_for_itself() {
     let json = r#"{"mirrors": [{"cluster": "a", "percentage": {"value": 25}}, {"cluster": "b"}]}"#;
     let policy = policy(json).expect("a good policy");
-    assert_eq!(policy.decide(|| Ok::<_, ()>(0)), Ok(vec!["a", "b"]));
-    assert_eq!(policy.decide(|| Ok::<_, ()>(u64::MAX)), Ok(vec!["b"]));
+    assert_eq!(policy.decide(|_| Ok::<_, ()>(0)), Ok(vec!["a", "b"]));
+    assert_eq!(policy.decide(|_| Ok::<_, ()>(u64::MAX)), Ok(vec!["b"]));
 }
 
 #[wasm_bindgen_test]

@@ -1,6 +1,6 @@
 //! Acts: draws, names the cluster, changes headers.
 
-use crate::config::Config;
+use crate::config::{Config, ShiftingPolicy};
 use crate::key::{Key, Source, hex};
 use crate::policy::Policy;
 use filter_api::{
@@ -22,9 +22,12 @@ pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dy
 pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
     let header = at.field("header", |at| plain_header(&config.header, at));
     let hash_header = at.field("hashHeader", |at| plain_header(&config.hash_header, at));
-    let table = PolicyTable::compile(&config.routes, &config.rules, at, |policy, at| Policy::compile(policy, at, root));
+    // For the faults of the rest it does not matter which it is.
+    let name = header.as_deref().unwrap_or_default();
+    let compile = |policy: &ShiftingPolicy, at: &mut At| Policy::compile(policy, name, at, root);
+    let table = PolicyTable::compile(&config.routes, &config.rules, at, compile);
+    header?;
     Some(Box::new(WeightedShifting {
-        header: header?,
         hash_header: hash_header?,
         table: table?,
         responses: IdMap::new(),
@@ -38,7 +41,6 @@ fn plain_header(name: &str, at: &mut At) -> Option<Box<str>> {
 }
 
 struct WeightedShifting {
-    header: Box<str>,
     hash_header: Box<str>,
     table: PolicyTable<Policy>,
     /// What is still to be done to responses.
@@ -120,7 +122,7 @@ impl WeightedShifting {
                 captured = Some(operations.capture(stream)?);
             }
         }
-        stream.set_request_header(&self.header, destination.cluster.as_bytes())?;
+        stream.edit_request(&destination.edit)?;
         if captured.is_some() || !cookies.is_empty() {
             self.responses.insert(stream.id(), Response { policy: id, destination: chosen, captured, cookies });
         }

@@ -4,7 +4,7 @@ use crate::config::{Destination, ShiftingPolicy};
 use crate::key::Source;
 use crate::shares::Shares;
 use crate::sticky;
-use filter_api::{HeaderOperations, HeadersConfig, Metric, Root};
+use filter_api::{HeaderEdit, HeaderOperations, HeadersConfig, Metric, Root};
 use plugin_config::At;
 
 /// Compiled destinations.
@@ -19,19 +19,23 @@ pub(crate) struct Policy {
 /// A destination with all that acts when it is drawn.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    pub(crate) cluster: String,
+    cluster: String,
+    /// Names the cluster.
+    pub(crate) edit: HeaderEdit,
     weight: u32,
     pub(crate) headers: Option<HeaderOperations>,
     pub(crate) selected: Metric,
 }
 
 impl Policy {
-    pub(crate) fn compile(written: &ShiftingPolicy, at: &mut At, root: &mut Root<'_>) -> Option<Self> {
+    /// `header`: the request header that names the cluster.
+    pub(crate) fn compile(written: &ShiftingPolicy, header: &str, at: &mut At, root: &mut Root<'_>) -> Option<Self> {
         let only = written.destinations.len() == 1;
         let route = at.field("headers", |at| headers(written.headers.as_ref(), at));
         let destinations = at.field("destinations", |at| {
             let each = written.destinations.iter().enumerate();
-            let compiled = each.map(|(i, destination)| at.index(i, |at| compile(destination, only, &route, at, root)));
+            let compiled =
+                each.map(|(i, destination)| at.index(i, |at| compile(destination, header, only, &route, at, root)));
             compiled.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()
         });
         let sticky = written.sticky.as_ref().map(|sticky| at.field("sticky", |at| Source::sticky(sticky, at)));
@@ -84,6 +88,7 @@ fn headers(written: Option<&HeadersConfig>, at: &mut At) -> Option<Option<Header
 
 fn compile(
     destination: &Destination,
+    header: &str,
     only: bool,
     route: &Option<Option<HeaderOperations>>,
     at: &mut At,
@@ -96,6 +101,7 @@ fn compile(
     }
     Some(Compiled {
         cluster: cluster.clone(),
+        edit: HeaderEdit::Set(header.to_owned(), cluster.as_bytes().to_vec()),
         weight: weight(destination, only),
         headers: both(only, route.clone()?, own?),
         selected: root.counter(&format!("outrigger.weighted_shifting.selected.{cluster}")),

@@ -126,31 +126,37 @@ impl Chain {
 
     /// The request headers of a new stream arrived.
     pub fn on_request_headers(&mut self, id: StreamId, end_of_stream: bool, host: &mut dyn Host) -> Action {
-        self.begin(id, end_of_stream);
-        let action = self.run_request(id, host);
+        let action = match Self::begin(&mut self.streams, self.filters.len(), id, end_of_stream) {
+            Some(state) => Self::run_request(&mut self.filters, &mut self.root, id, state, host),
+            None => Action::Pause,
+        };
         self.run_wakes(host);
         action
     }
 
-    fn begin(&mut self, id: StreamId, end_of_stream: bool) {
+    fn begin(
+        streams: &mut IdMap<StreamId, StreamState>,
+        filters: usize,
+        id: StreamId,
+        end_of_stream: bool,
+    ) -> Option<&mut StreamState> {
         let state = StreamState {
             request: Headers::new(HeaderMap::Request),
             response: Headers::new(HeaderMap::Response),
             properties: Vec::new(),
-            linked: self.filters.len() > 1,
+            linked: filters > 1,
             end_of_stream,
             replied: false,
             reached: 0,
             held: false,
         };
-        self.streams.insert(id, state);
+        streams.insert(id, state)
     }
 
     /// A connection was accepted.
     pub fn on_new_connection(&mut self, id: StreamId, host: &mut dyn Host) -> Action {
-        self.begin(id, false);
         let Self { filters, streams, root } = self;
-        let Some(state) = streams.get_mut(id) else {
+        let Some(state) = Self::begin(streams, filters.len(), id, false) else {
             return Action::Pause;
         };
         for (index, filter) in filters.iter_mut().enumerate() {
@@ -165,11 +171,13 @@ impl Chain {
     }
 
     /// Runs the filters that have not had the request headers yet.
-    fn run_request(&mut self, id: StreamId, host: &mut dyn Host) -> Action {
-        let Self { filters, streams, root } = self;
-        let Some(state) = streams.get_mut(id) else {
-            return Action::Continue;
-        };
+    fn run_request(
+        filters: &mut [Box<dyn Filter>],
+        root: &mut RootState,
+        id: StreamId,
+        state: &mut StreamState,
+        host: &mut dyn Host,
+    ) -> Action {
         while let Some(filter) = filters.get_mut(state.reached) {
             let index = state.reached;
             state.reached += 1;
@@ -198,10 +206,11 @@ impl Chain {
     }
 
     fn wake(&mut self, id: StreamId, index: usize, host: &mut dyn Host) {
-        let (Some(state), Some(filter)) = (self.streams.get_mut(id), self.filters.get_mut(index)) else {
+        let Self { filters, streams, root: shared } = self;
+        let (Some(state), Some(filter)) = (streams.get_mut(id), filters.get_mut(index)) else {
             return;
         };
-        let root = Root { host, state: &mut self.root, filter: index };
+        let root = Root { host, state: shared, filter: index };
         let action = filter.on_wake(&mut Stream { id, root, state });
         if state.replied {
             state.held = false;
@@ -211,7 +220,7 @@ impl Chain {
             return;
         }
         state.held = false;
-        if self.run_request(id, host) == Action::Continue
+        if Self::run_request(filters, shared, id, state, host) == Action::Continue
             && let Err(error) = host.resume_request()
         {
             log::debug!("stream {} could not be resumed: {error}", id.0);
@@ -254,9 +263,11 @@ impl Chain {
             return;
         };
         state.end_of_stream = end_of_stream;
-        for (index, filter) in filters.iter_mut().enumerate().take(state.reached).rev() {
-            let root = Root { host, state: root, filter: index };
-            filter.on_response_headers(&mut Stream { id, root, state });
+        for index in (0..state.reached).rev() {
+            if let Some(filter) = filters.get_mut(index) {
+                let root = Root { host, state: root, filter: index };
+                filter.on_response_headers(&mut Stream { id, root, state });
+            }
         }
         state.response.forget();
     }
@@ -267,8 +278,10 @@ impl Chain {
         let Some(state) = streams.remove(id) else {
             return;
         };
-        for (index, filter) in filters.iter_mut().enumerate().take(state.reached) {
-            filter.on_stream_end(id, &mut Root { host, state: root, filter: index });
+        for index in 0..state.reached {
+            if let Some(filter) = filters.get_mut(index) {
+                filter.on_stream_end(id, &mut Root { host, state: root, filter: index });
+            }
         }
     }
 

@@ -20,15 +20,11 @@ impl Headers {
 
     /// The whole map, fetched on the first call.
     pub(crate) fn list(&mut self, host: &mut dyn Host) -> Result<&HeaderList, HostError> {
-        let list = match self.list.take() {
-            Some(list) => list,
-            None => host.header_list(self.map)?,
-        };
-        // An unavailable map reads as an empty one in some hosts; no message has no header at all.
-        if list.is_empty() {
-            return Err(HostError::BadArgument);
+        if self.list.is_none() {
+            // An unavailable map reads as an empty one in some hosts; no message has no header at all.
+            self.list = Some(host.header_list(self.map)?).filter(|list| !list.is_empty());
         }
-        Ok(self.list.insert(list))
+        self.list.as_ref().ok_or(HostError::BadArgument)
     }
 
     /// The whole map, if some filter has fetched it.

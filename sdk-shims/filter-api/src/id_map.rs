@@ -1,7 +1,6 @@
 //! What is remembered about streams and calls, by the numbers a host gave them.
 
 use crate::{CallId, StreamId};
-use plugin_config::Index;
 use std::marker::PhantomData;
 
 /// A number that a host gave.
@@ -43,23 +42,19 @@ impl<K, V> Default for IdMap<K, V> {
 impl<K, V> IdMap<K, V> {
     /// Without entries.
     pub const fn new() -> Self {
-        Self {
-            places: Places { index: Index::new(), ids: Vec::new(), free: Vec::new() },
-            values: Vec::new(),
-            ids: PhantomData,
-        }
+        Self { places: Places { slots: Vec::new(), used: 0, free: Vec::new() }, values: Vec::new(), ids: PhantomData }
     }
 }
 
 impl<K: Id, V> IdMap<K, V> {
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.places.index.len()
+        self.places.used as usize
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.places.index.is_empty()
+        self.places.used == 0
     }
 
     /// Whether there is an entry for an id.
@@ -77,14 +72,15 @@ impl<K: Id, V> IdMap<K, V> {
         self.values.get_mut(self.places.find(id.number())?)?.as_mut()
     }
 
-    /// Gives an id a value, in place of the one it had.
-    pub fn insert(&mut self, id: K, value: V) {
+    /// Gives an id a value, in place of the one it had; the value, where it stands now.
+    pub fn insert(&mut self, id: K, value: V) -> Option<&mut V> {
         let place = self.places.take(id.number());
         match self.values.get_mut(place) {
             Some(slot) => *slot = Some(value),
             // A place is one that was free, or the next.
             None => self.values.push(Some(value)),
         }
+        self.values.get_mut(place)?.as_mut()
     }
 
     /// The value of an id; the default, where it had none.
@@ -92,10 +88,7 @@ impl<K: Id, V> IdMap<K, V> {
     where
         V: Default,
     {
-        if !self.contains(id) {
-            self.insert(id, V::default());
-        }
-        self.get_mut(id)
+        if self.contains(id) { self.get_mut(id) } else { self.insert(id, V::default()) }
     }
 
     /// Removes an id; the value it had.
@@ -105,19 +98,38 @@ impl<K: Id, V> IdMap<K, V> {
     }
 }
 
-/// Which place in the vector of values each id has.
+/// Which place in the vector of values each id has: a hash table that looks at one slot after the other. As a module
+/// asks it several times in every callback, it is written for this alone.
 #[derive(Debug)]
 struct Places {
-    index: Index,
-    /// The ids by place.
-    ids: Vec<u64>,
+    /// Id and place, from the slot on that the id says; a power of two of them, of which half at least are free.
+    slots: Vec<(u64, u32)>,
+    used: u32,
+    /// Places whose ids are gone.
     free: Vec<u32>,
 }
 
+/// The place of a free slot.
+const FREE: u32 = u32::MAX;
+
 impl Places {
     fn find(&self, id: u64) -> Option<usize> {
-        let place = self.index.find(hash(id), &mut |place| self.ids.get(place as usize) == Some(&id))?;
-        Some(place as usize)
+        if self.used == 0 { None } else { self.slots.get(self.slot(id)?).map(|(_, place)| *place as usize) }
+    }
+
+    /// Where an id stands.
+    #[inline(never)]
+    fn slot(&self, id: u64) -> Option<usize> {
+        let mut slot = self.home(id);
+        while let Some(&(other, place)) = self.slots.get(slot)
+            && place != FREE
+        {
+            if other == id {
+                return Some(slot);
+            }
+            slot = self.after(slot);
+        }
+        None
     }
 
     #[inline(never)]
@@ -125,27 +137,68 @@ impl Places {
         if let Some(place) = self.find(id) {
             return place;
         }
-        let place = self.free.pop().unwrap_or_else(|| u32::try_from(self.ids.len()).unwrap_or(u32::MAX));
-        match self.ids.get_mut(place as usize) {
-            Some(known) => *known = id,
-            None => self.ids.push(id),
+        // Of `used` ids each has one of the first places, or what is free is among them.
+        let place = self.free.pop().unwrap_or(self.used);
+        if self.used as usize >= self.slots.len() / 2 {
+            self.grow();
         }
-        self.index.insert(hash(id), place);
+        self.used += 1;
+        self.put(id, place);
         place as usize
     }
 
-    #[inline(never)]
+    fn put(&mut self, id: u64, place: u32) {
+        let mut slot = self.home(id);
+        while self.slots.get(slot).is_some_and(|(_, place)| *place != FREE) {
+            slot = self.after(slot);
+        }
+        if let Some(slot) = self.slots.get_mut(slot) {
+            *slot = (id, place);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 2).max(8);
+        let slots = std::mem::replace(&mut self.slots, vec![(0, FREE); size]);
+        slots.into_iter().filter(|(_, place)| *place != FREE).for_each(|(id, place)| self.put(id, place));
+    }
+
     fn free(&mut self, id: u64) -> Option<usize> {
-        let ids = &self.ids;
-        let place = self.index.remove(hash(id), &mut |place| ids.get(place as usize) == Some(&id))?;
+        if self.used == 0 { None } else { self.remove(id) }
+    }
+
+    #[inline(never)]
+    fn remove(&mut self, id: u64) -> Option<usize> {
+        let mut hole = self.slot(id)?;
+        let (_, place) = *self.slots.get(hole)?;
+        self.used -= 1;
         self.free.push(place);
+        // What stands behind the hole, up to the next free slot, and was displaced by what is gone, moves up.
+        let (mut next, mask) = (self.after(hole), self.slots.len().wrapping_sub(1));
+        while let Some(&(other, taken)) = self.slots.get(next)
+            && taken != FREE
+        {
+            if (next.wrapping_sub(self.home(other)) & mask) >= (next.wrapping_sub(hole) & mask) {
+                self.slots.swap(hole, next);
+                hole = next;
+            }
+            next = self.after(next);
+        }
+        if let Some(slot) = self.slots.get_mut(hole) {
+            *slot = (0, FREE);
+        }
         Some(place as usize)
     }
-}
 
-/// Ids are consecutive, so their low bits are a good hash as they are.
-fn hash(id: u64) -> u32 {
-    u32::try_from((id ^ (id >> 32 << 31)) & u64::from(u32::MAX)).unwrap_or_default()
+    /// Ids are consecutive: their low bits are spread as they are.
+    fn home(&self, id: u64) -> usize {
+        usize::try_from((id ^ (id >> 27)) & 0x7FFF_FFFF).unwrap_or_default() & self.slots.len().wrapping_sub(1)
+    }
+
+    fn after(&self, slot: usize) -> usize {
+        slot.wrapping_add(1) & self.slots.len().wrapping_sub(1)
+    }
 }
 
 #[cfg(test)]

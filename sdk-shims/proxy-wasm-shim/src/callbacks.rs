@@ -5,6 +5,7 @@ use crate::logger;
 use crate::wasm_host::WasmHost;
 use filter_api::{Action, CallEvent, CallId, Chain, Configure, IdMap, StreamId};
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 /// What this VM holds: one chain for each plugin that shares it, and whose each stream is.
 struct Vm {
@@ -16,7 +17,9 @@ struct Vm {
 }
 
 thread_local! {
-    static VM: RefCell<Vm> = const { RefCell::new(Vm { roots: Vec::new(), first_root: None, streams: IdMap::new() }) };
+    // Without a destructor, for which every access would look whether it is registered: a module has no end.
+    static VM: ManuallyDrop<RefCell<Vm>> =
+        const { ManuallyDrop::new(RefCell::new(Vm { roots: Vec::new(), first_root: None, streams: IdMap::new() })) };
 }
 
 /// Runs with the VM's state. A host must not call a module while the module calls it; one that does is passed over
@@ -36,11 +39,9 @@ impl Vm {
     }
 
     fn of_stream(&mut self, stream: u32) -> Option<&mut Chain> {
-        let root = match self.streams.get(StreamId(stream)) {
-            Some(root) => *root,
-            None => self.first_root?,
-        };
-        self.root(root)
+        // Mostly one plugin has the VM to itself, and then no stream has an entry.
+        let other = if self.streams.is_empty() { None } else { self.streams.get(StreamId(stream)).copied() };
+        self.root(other.or(self.first_root)?)
     }
 }
 
@@ -59,10 +60,15 @@ pub fn initialize() {
 /// `proxy_on_memory_allocate`: memory for what a hostcall returns. Null when there is none.
 pub fn allocate(size: usize) -> *mut u8 {
     let mut memory: Vec<u8> = Vec::new();
-    if memory.try_reserve_exact(size).is_err() {
+    if memory.try_reserve_exact(capacity(size)).is_err() {
         return std::ptr::null_mut();
     }
     memory.leak().as_mut_ptr()
+}
+
+/// The capacity of memory for `size` bytes: what is as large as a header map has room for some changes to it.
+pub(crate) fn capacity(size: usize) -> usize {
+    if size < 128 { size } else { size.saturating_add(128) }
 }
 
 /// `proxy_on_context_create`
@@ -81,6 +87,8 @@ pub fn context_create(context: u32, parent: u32) {
 
 /// `proxy_on_vm_start`
 pub fn vm_start() -> u32 {
+    // The library would print to standard error, through layers that are larger than some filters.
+    std::panic::set_hook(Box::new(|panic| hostcalls::log(logger::ERROR, &panic.to_string())));
     logger::install();
     u32::from(true)
 }
@@ -122,7 +130,9 @@ pub fn delete(context: u32) {
         if let Some(chain) = vm.of_stream(context) {
             chain.on_stream_end(StreamId(context), &mut WasmHost);
         }
-        vm.streams.remove(StreamId(context));
+        if !vm.streams.is_empty() {
+            vm.streams.remove(StreamId(context));
+        }
     });
 }
 

@@ -7,6 +7,9 @@ use http_match::{Entry, HeaderList};
 /// PARSE_FAILURE of the ABI: what a host sent makes no sense.
 const PARSE_FAILURE: HostError = HostError::Status(4);
 
+/// So many headers can be added to a map before its list grows.
+const ADDED: usize = 4;
+
 /// Reads a map in place: the list takes the buffer over.
 pub(crate) fn read(bytes: Vec<u8>) -> Result<HeaderList, HostError> {
     if bytes.len() < 4 {
@@ -17,26 +20,24 @@ pub(crate) fn read(bytes: Vec<u8>) -> Result<HeaderList, HostError> {
 }
 
 fn entries(bytes: &[u8]) -> Option<Vec<Entry>> {
-    let (count, sizes) = bytes.split_first_chunk::<4>()?;
+    let (count, rest) = bytes.split_first_chunk::<4>()?;
     let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
-    let sizes = sizes.get(..count.checked_mul(8)?)?;
-    let mut next = u32::try_from(sizes.len().checked_add(4)?).ok()?;
-    let mut entries = Vec::with_capacity(count);
-    for pair in sizes.chunks_exact(8) {
-        let (name, value) = pair.split_first_chunk::<4>()?;
-        let name = span(&mut next, u32::from_le_bytes(*name))?;
-        let value = span(&mut next, u32::from_le_bytes(value.try_into().ok()?))?;
-        entries.push(Entry { name, value });
+    let (sizes, texts) = rest.split_at_checked(count.checked_mul(8)?)?;
+    let mut next = u32::try_from(bytes.len() - texts.len()).ok()?;
+    let mut all = 0u64;
+    let mut entries = Vec::with_capacity(count.saturating_add(ADDED));
+    for &[a, b, c, d, e, f, g, h] in sizes.as_chunks::<8>().0 {
+        let (name, value) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        // A NUL stands behind each.
+        let name_end = next.wrapping_add(name);
+        let value_start = name_end.wrapping_add(1);
+        let value_end = value_start.wrapping_add(value);
+        entries.push(Entry { name: (next, name_end), value: (value_start, value_end) });
+        next = value_end.wrapping_add(1);
+        all += u64::from(name) + u64::from(value) + 2;
     }
-    (usize::try_from(next).ok()? <= bytes.len()).then_some(entries)
-}
-
-/// The range of the next `size` bytes; the NUL behind them is passed over.
-fn span(next: &mut u32, size: u32) -> Option<(u32, u32)> {
-    let start = *next;
-    let end = start.checked_add(size)?;
-    *next = end.checked_add(1)?;
-    Some((start, end))
+    // What wrapped round is longer than the whole.
+    (all <= u64::try_from(texts.len()).ok()?).then_some(entries)
 }
 
 /// Writes headers.

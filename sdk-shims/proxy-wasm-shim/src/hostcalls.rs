@@ -1,5 +1,6 @@
 //! The functions a host provides, each as a safe function that returns a `Result`.
 
+use crate::callbacks::capacity;
 use filter_api::HostError;
 use std::ptr::{null, null_mut};
 
@@ -123,8 +124,8 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
         return Ok(Vec::new());
     }
     // SAFETY: by the ABI, a host returns data only in memory that it asked the module's allocator for, with the size
-    // it asked for, and hands its ownership over. `allocate` makes it as a `Vec<u8>` of that capacity.
-    Ok(unsafe { Vec::from_raw_parts(bytes, size, size) })
+    // it asked for, and hands its ownership over. `allocate` makes it as a `Vec<u8>` of the capacity for that size.
+    Ok(unsafe { Vec::from_raw_parts(bytes, size, capacity(size)) })
 }
 
 /// The same, where NOT_FOUND is an answer.

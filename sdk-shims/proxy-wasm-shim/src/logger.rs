@@ -3,6 +3,9 @@
 use crate::hostcalls;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+/// The host's number for errors.
+pub(crate) const ERROR: u32 = 4;
+
 struct Logger;
 
 impl Log for Logger {
@@ -19,7 +22,7 @@ impl Log for Logger {
             Level::Debug => 1,
             Level::Info => 2,
             Level::Warn => 3,
-            Level::Error => 4,
+            Level::Error => ERROR,
         };
         match record.args().as_str() {
             Some(message) => hostcalls::log(level, message),

@@ -93,7 +93,10 @@ impl Host for WasmHost {
     }
 
     fn set_property(&mut self, path: &[&str], value: &[u8]) -> Result<(), HostError> {
-        hostcalls::set_property(&joined(path), value)
+        match path {
+            [name] => hostcalls::set_property(name.as_bytes(), value),
+            path => hostcalls::set_property(&joined(path), value),
+        }
     }
 
     fn send_local_reply(&mut self, reply: &LocalReply) -> Result<(), HostError> {
