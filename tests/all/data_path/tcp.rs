@@ -7,10 +7,14 @@ use outrigger_tests::raw::{After, Socket, Upstream, Visit, cluster, merged};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![trial("tcp::connections", connections)]
 }
+
+/// Who waits for so long for the other side gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one TCP connection is to look like.
 struct Tcp {
@@ -45,7 +49,7 @@ fn connections() -> Result<(), String> {
     };
     let waits = || scene(waits_for_the_end, |visit| waits_for_the_end(visit.socket));
     let alone = |endpoint| Tcp { endpoint, ..waits() };
-    let idle = json!({"idleTimeout": "0.2s"});
+    let idle = json!({"idleTimeout": "1s"});
     let full = json!({"circuitBreakers": {"maxConnections": 0}});
     let empty = json!({"cluster": "empty"});
     let same = |text| [text; 2];
@@ -117,7 +121,7 @@ fn run(row: &Tcp) -> Result<[String; 2], String> {
         if row.endpoint != Endpoint::Reached {
             return Ok(client);
         }
-        Ok(format!("{client} {}", told.recv().map_err(|error| error.to_string())?))
+        Ok(format!("{client} {}", told.recv_timeout(PATIENCE).map_err(|error| error.to_string())?))
     })?;
     let expected = if row.endpoint == Endpoint::Reached { 2 } else { 0 };
     equal("connections upstream", upstream.connections(), expected)?;
