@@ -38,7 +38,10 @@ bench *args:
 
 # Each fuzz target for ten seconds (needs a nightly toolchain and cargo-fuzz).
 fuzz-smoke:
-    for target in $(cargo +nightly fuzz list); do cargo +nightly fuzz run "$target" -- -max_total_time=10; done
+    for target in $(cargo +nightly fuzz list); do \
+        mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target" && \
+        cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time=10 || exit 1; \
+    done
 
 # The binary as packages hold it: target/ship/outrigger.
 ship:

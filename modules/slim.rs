@@ -27,7 +27,7 @@ const TRAP: [u8; 3] = [0, 0x00, 0x0B];
 /// # Errors
 /// When the module makes no sense. That a function is missing is no error, for it may have been inlined: what all this is
 /// worth is held by the test of the modules' sizes.
-pub fn slim(module: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn slim(module: &[u8]) -> Result<Vec<u8>, String> {
     let sections = sections(module).ok_or("it is not a module")?;
     let find = |wanted: u8| sections.iter().find(|(id, _)| *id == wanted).map(|(_, content)| *content);
     let names = sections.iter().filter(|(id, _)| *id == CUSTOM).find_map(|(_, content)| function_names(content));

@@ -11,7 +11,9 @@ fuzz_target!(|text: &str| {
     let options = Options { mesh_config: Some(file.clone()), ..Options::default() };
     let faults = match read_files(&[file], &options) {
         Ok(resources) => {
-            resources.dump();
+            for resource in resources.all() {
+                assert!(!resource.fields().is_null(), "{}", resource.resource_name());
+            }
             resources.warnings
         }
         Err(faults) => faults.faults,

@@ -56,10 +56,14 @@ impl HeaderList {
         self.value_at(self.position(name.as_bytes())?)
     }
 
-    /// The pseudo-headers, in order, as (name, value).
-    pub fn pseudo(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let pseudo = |entry: &&Entry| matches!(self.bytes.get(entry.name.0 as usize), Some(b':'));
-        self.entries.iter().filter(pseudo).map(|entry| (self.span(entry.name), self.span(entry.value)))
+    /// Hands name and value of every pseudo-header to `each`, in order.
+    pub fn each_pseudo<'l>(&'l self, mut each: impl FnMut(&'l [u8], &'l [u8])) {
+        // A loop, and not an iterator: in a module this is called for every request, and each adapter is a call there.
+        for entry in &self.entries {
+            if let Some(b':') = self.bytes.get(entry.name.0 as usize) {
+                each(self.span(entry.name), self.span(entry.value));
+            }
+        }
     }
 
     /// The names of all headers, in order.

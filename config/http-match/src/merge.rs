@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 /// How many posting lists a lookup can hold without allocating.
-const INLINE: usize = 8;
+const INLINE: usize = 4;
 
 /// Sorted id lists, gone through in ascending order together.
 pub(crate) struct Merge<'i> {

@@ -28,15 +28,13 @@ impl<'a> Request<'a> {
     /// The view of a message's headers.
     pub fn new(headers: &'a HeaderList) -> Self {
         let (mut method, mut scheme, mut authority, mut target): (&[u8], &[u8], &[u8], &[u8]) = (b"", b"", b"", b"");
-        for (name, value) in headers.pseudo() {
-            match name {
-                b":method" => method = value,
-                b":scheme" => scheme = value,
-                b":authority" => authority = value,
-                b":path" => target = value,
-                _ => {}
-            }
-        }
+        headers.each_pseudo(|name, value| match name {
+            b":method" => method = value,
+            b":scheme" => scheme = value,
+            b":authority" => authority = value,
+            b":path" => target = value,
+            _ => {}
+        });
         let (path, query) = split_target(target);
         Self { method, scheme, authority, path, query, headers, port: None }
     }

@@ -88,6 +88,13 @@ impl Policies {
         self.names.is_empty()
     }
 
+    /// Whether some policy is there to be noted only: AUDIT, or a dry run.
+    pub(crate) fn notes(&self) -> bool {
+        let noted = [Kind::Audit, Kind::DryAllow, Kind::DryDeny, Kind::DryCustom];
+        let has_rules = |kind: &Kind| self.sets.get(*kind as usize).is_some_and(|set| !set.is_empty());
+        self.has_dry_allow || noted.iter().any(has_rules)
+    }
+
     /// The first rule of a kind that matches.
     fn first(&self, kind: Kind, attributes: &mut Attributes<'_>) -> Result<Option<RuleId>, Unavailable> {
         match self.sets.get(kind as usize) {

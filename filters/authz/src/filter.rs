@@ -39,6 +39,8 @@ struct Authz {
     providers: Vec<Provider>,
     surroundings: Surroundings,
     judges_connections: bool,
+    /// Whether some policy decides nothing and is noted only.
+    notes: bool,
     audit: Audit,
     metrics: Metrics,
     /// Streams that providers are, or were, asked about.
@@ -173,8 +175,10 @@ impl Filter for Authz {
 
 impl Authz {
     fn new(mut compiled: Compiled, root: &mut Root<'_>) -> Self {
+        let policies = compiled.take_policies();
         Self {
-            policies: compiled.take_policies(),
+            notes: policies.notes(),
+            policies,
             providers: compiled.providers,
             surroundings: Surroundings { peer_address: compiled.peer_address, ..Surroundings::default() },
             judges_connections: compiled.judges_connections,
@@ -325,6 +329,9 @@ impl Authz {
     }
 
     fn evaluate(&mut self, stream: &mut Stream<'_>) -> Result<Decision, Unavailable> {
+        if !self.notes {
+            return self.policies.decide(&mut Attributes::new(stream, &mut self.surroundings));
+        }
         let mut noted = Noted::default();
         let decision = {
             let mut attributes = Attributes::new(stream, &mut self.surroundings);

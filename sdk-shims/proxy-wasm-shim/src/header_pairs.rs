@@ -26,16 +26,17 @@ fn entries(bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut next = u32::try_from(bytes.len() - texts.len()).ok()?;
     let mut all = 0u64;
     let mut entries = Vec::with_capacity(count.saturating_add(ADDED));
-    for &[a, b, c, d, e, f, g, h] in sizes.as_chunks::<8>().0 {
+    entries.extend(sizes.as_chunks::<8>().0.iter().map(|&[a, b, c, d, e, f, g, h]| {
         let (name, value) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
         // A NUL stands behind each.
         let name_end = next.wrapping_add(name);
         let value_start = name_end.wrapping_add(1);
         let value_end = value_start.wrapping_add(value);
-        entries.push(Entry { name: (next, name_end), value: (value_start, value_end) });
+        let entry = Entry { name: (next, name_end), value: (value_start, value_end) };
         next = value_end.wrapping_add(1);
         all += u64::from(name) + u64::from(value) + 2;
-    }
+        entry
+    }));
     // What wrapped round is longer than the whole.
     (all <= u64::try_from(texts.len()).ok()?).then_some(entries)
 }
