@@ -5,6 +5,8 @@
 //! The table of `--bench filters -- instructions` counts the same of the modules as they ship, in guest instructions;
 //! this one counts what the machine executes, the memory that a host gives included.
 
+#![allow(missing_docs, unreachable_pub, reason = "what gungraun's macros make")]
+
 use gungraun::{library_benchmark, library_benchmark_group};
 use http_match::HeaderList;
 use native_shim::{Message, NativeProxy, Settings};
