@@ -73,31 +73,37 @@ fn run_shape(shape: &Shape, n: usize, count: bool, requests: usize) -> Result<(u
     Ok((last.instructions, times[times.len() / 2], last.hostcalls))
 }
 
-/// Callbacks and hostcalls of one ordinary request that the six filters let through, with its answer.
+/// Instructions, callbacks and hostcalls of one ordinary request that the six filters let through, with its answer.
 fn calls() -> Outcome {
-    println!("| plugin | callbacks | hostcalls | values returned | which hostcalls |\n|---|---|---|---|---|");
+    println!("The second request of a VM.\n");
+    println!("| plugin | instructions | callbacks | hostcalls | values returned | which hostcalls |");
+    println!("|---|---|---|---|---|---|");
     let ordinary = request(&[(":path".to_owned(), "/store/x".to_owned())]);
-    let mut trivial = Guest::configure(&std::fs::read(sdk::build("sdk-baseline")?)?, "", false)?.0;
+    let mut trivial = Guest::configure(&std::fs::read(sdk::build("sdk-baseline")?)?, "", true)?.0;
     trivial.property("source.address", b"127.0.0.1:1");
     trivial.property("destination.port", &80_u64.to_le_bytes());
+    trivial.exchange(&ordinary)?;
     print_calls("trivial SDK filter", &trivial.exchange(&ordinary)?);
     let mut before: Option<Guest> = None;
     for (name, configuration) in six_filters() {
-        let (mut guest, _) = Guest::configure(&module(name)?, &configuration.to_string(), false)?;
+        let (mut guest, _) = Guest::configure(&module(name)?, &configuration.to_string(), true)?;
         if let Some(before) = &before {
             before.hand_on(&mut guest);
         }
+        guest.exchange(&ordinary)?;
         print_calls(name, &guest.exchange(&ordinary)?);
         before = Some(guest);
     }
-    let (mut traffic, _) = Guest::configure(&module("traffic")?, &combined().to_string(), false)?;
+    let (mut traffic, _) = Guest::configure(&module("traffic")?, &combined().to_string(), true)?;
+    traffic.exchange(&ordinary)?;
     print_calls("traffic", &traffic.exchange(&ordinary)?);
     Ok(())
 }
 
 fn print_calls(name: &str, tally: &Tally) {
     let which = tally.hostcalls.iter().map(|(name, times)| format!("{times} {name}")).collect::<Vec<_>>().join(", ");
-    println!("| {name} | {} | {} | {} | {which} |", tally.callbacks, tally.total(), tally.returned);
+    let Tally { instructions, callbacks, returned, .. } = tally;
+    println!("| {name} | {instructions} | {callbacks} | {} | {returned} | {which} |", tally.total());
 }
 
 fn instructions() -> Outcome {

@@ -33,6 +33,8 @@ pub struct Tally {
     pub hostcalls: BTreeMap<String, u64>,
     /// Hostcalls that returned bytes: for each of them the host calls the guest's allocator.
     pub returned: u64,
+    /// WebAssembly instructions the guest executed; 0 when they are not counted.
+    pub instructions: u64,
 }
 
 impl Tally {
@@ -150,11 +152,6 @@ impl Guest {
         Ok(Cost { instructions, hostcalls: self.store.data().tally.total(), time, action })
     }
 
-    /// What is left of the fuel, where instructions are counted.
-    pub fn fuel(&self) -> u64 {
-        self.store.get_fuel().unwrap_or_default()
-    }
-
     /// Carries a request without a body, and its answer with one, through the plugin, by the callbacks that Envoy makes
     /// of those that the module exports; how often each side called the other.
     ///
@@ -167,6 +164,9 @@ impl Guest {
         world.tally = Tally::default();
         let (context, count) = (self.next, i32::try_from(headers.len())?);
         self.next += 1;
+        if self.counted {
+            self.store.set_fuel(FUEL)?;
+        }
         let callbacks: [(&str, &[i32]); 7] = [
             ("proxy_on_context_create", &[context, 1]),
             ("proxy_on_request_headers", &[context, count, 1]),
@@ -185,7 +185,8 @@ impl Guest {
             callback.call(&mut self.store, &arguments, &mut results)?;
             self.store.data_mut().tally.callbacks += 1;
         }
-        Ok(self.store.data().tally.clone())
+        let instructions = if self.counted { FUEL - self.store.get_fuel()? } else { 0 };
+        Ok(Tally { instructions, ..self.store.data().tally.clone() })
     }
 
     /// Hands on what was said about the stream to the plugin that stands behind this one.
