@@ -5,6 +5,8 @@ use libtest_mimic::Trial;
 use outrigger_tests::raw::http1::{self, Kind};
 use outrigger_tests::raw::{After, Http2, Served, Socket, Upstream, cluster};
 use serde_json::json;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -242,11 +244,16 @@ fn stale_connections() -> Result<(), String> {
     each(rows, |(name, method, first, status, body)| {
         let first = *first;
         let run = || {
+            let (ended, has_ended) = channel();
             let upstream = Upstream::start(move |mut visit| {
                 if visit.request()?.is_none() {
                     return Ok(());
                 }
                 visit.socket.send(OK)?;
+                if visit.connection == 0 && first == After::Close {
+                    drop(visit);
+                    return ended.send(()).map_err(|error| error.to_string());
+                }
                 if visit.connection == 0 && first == After::Keep {
                     // Reads the second request, and answers it with an end.
                     visit.request()?;
@@ -259,6 +266,10 @@ fn stale_connections() -> Result<(), String> {
             let served = Served::start(json!({}), vec![cluster("up", &[upstream.port], json!({}))])?;
             let (answer, mut client) = ask(served.port, GET)?;
             equal("the first answer", answer.status(), 200)?;
+            if first == After::Close {
+                // Whose end has not come yet when it is used is that of the rows below.
+                has_ended.recv_timeout(Duration::from_secs(30)).map_err(|error| error.to_string())?;
+            }
             client.send(format!("{method} / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 2\r\n\r\nup"))?;
             let answer = http1::read(&mut client, Kind::Response(method))?.ok_or("no answer")?;
             equal("status", answer.status(), *status)?;
