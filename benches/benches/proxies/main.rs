@@ -18,9 +18,10 @@ mod paced;
 mod saturation;
 mod start;
 
-use bench::Bench;
+use bench::{Bench, Modules};
 use options::Options;
 use outrigger_benches::process::LOAD_CPU;
+use outrigger_tests::tools;
 use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -65,6 +66,9 @@ fn settle_down() -> Outcome {
     if std::env::args().any(|argument| argument == SETTLED) {
         return Ok(());
     }
+    // What is fetched and built for it is so before: at real-time priority, on one CPU, npm waits for itself.
+    Modules::make()?;
+    tools::envoy()?;
     let real_time = Command::new("chrt").args(["-f", "1", "true"]).status().is_ok_and(|status| status.success());
     let mut command = Command::new("taskset");
     command.args(["-c", LOAD_CPU]);
