@@ -134,6 +134,17 @@ impl Guest {
     /// # Errors
     /// When the guest traps.
     pub fn request(&mut self, headers: &[(String, String)]) -> Result<Cost> {
+        let context = self.begin(headers)?;
+        let start = Instant::now();
+        self.context_create.call(&mut self.store, (context, 1))?;
+        let action = self.request_headers.call(&mut self.store, (context, i32::try_from(headers.len())?, 1))?;
+        self.delete.call(&mut self.store, context)?;
+        let time = start.elapsed();
+        Ok(Cost { instructions: self.executed()?, hostcalls: self.store.data().tally.total(), time, action })
+    }
+
+    /// Has the guest meet these headers, and counts anew: the number of the context to make.
+    fn begin(&mut self, headers: &[(String, String)]) -> Result<i32> {
         let world = self.store.data_mut();
         world.headers = pairs(headers);
         world.fields = headers.iter().map(|(n, v)| (n.clone().into_bytes(), v.clone().into_bytes())).collect();
@@ -143,13 +154,12 @@ impl Guest {
         }
         let context = self.next;
         self.next += 1;
-        let start = Instant::now();
-        self.context_create.call(&mut self.store, (context, 1))?;
-        let action = self.request_headers.call(&mut self.store, (context, i32::try_from(headers.len())?, 1))?;
-        self.delete.call(&mut self.store, context)?;
-        let time = start.elapsed();
-        let instructions = if self.counted { FUEL - self.store.get_fuel()? } else { 0 };
-        Ok(Cost { instructions, hostcalls: self.store.data().tally.total(), time, action })
+        Ok(context)
+    }
+
+    /// Instructions since the request began; 0 when they are not counted.
+    fn executed(&self) -> Result<u64> {
+        Ok(if self.counted { FUEL - self.store.get_fuel()? } else { 0 })
     }
 
     /// Carries a request without a body, and its answer with one, through the plugin, by the callbacks that Envoy makes
@@ -158,15 +168,7 @@ impl Guest {
     /// # Errors
     /// When the guest traps.
     pub fn exchange(&mut self, headers: &[(String, String)]) -> Result<Tally> {
-        let world = self.store.data_mut();
-        world.headers = pairs(headers);
-        world.fields = headers.iter().map(|(n, v)| (n.clone().into_bytes(), v.clone().into_bytes())).collect();
-        world.tally = Tally::default();
-        let (context, count) = (self.next, i32::try_from(headers.len())?);
-        self.next += 1;
-        if self.counted {
-            self.store.set_fuel(FUEL)?;
-        }
+        let (context, count) = (self.begin(headers)?, i32::try_from(headers.len())?);
         let callbacks: [(&str, &[i32]); 7] = [
             ("proxy_on_context_create", &[context, 1]),
             ("proxy_on_request_headers", &[context, count, 1]),
@@ -185,8 +187,7 @@ impl Guest {
             callback.call(&mut self.store, &arguments, &mut results)?;
             self.store.data_mut().tally.callbacks += 1;
         }
-        let instructions = if self.counted { FUEL - self.store.get_fuel()? } else { 0 };
-        Ok(Tally { instructions, ..self.store.data().tally.clone() })
+        Ok(Tally { instructions: self.executed()?, ..self.store.data().tally.clone() })
     }
 
     /// Hands on what was said about the stream to the plugin that stands behind this one.

@@ -6,10 +6,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The binary as released: `cargo build --release -p outrigger` makes it.
-///
-/// # Errors
-/// When it has not been built.
+/// Where `cargo build --release -p outrigger` puts the binary.
 pub fn binary() -> PathBuf {
     tools::target_directory().join("release/outrigger")
 }
