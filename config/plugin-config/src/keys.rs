@@ -42,8 +42,8 @@ impl Keys {
         if self.is_empty() { None } else { self.hashed(hash(tag, key), tag, key) }
     }
 
-    fn hashed(&self, hash: u32, tag: u32, key: &[u8]) -> Option<u32> {
-        self.index.find(hash, &mut |number| self.get(number) == Some((tag, key)))
+    fn hashed(&self, hash: u64, tag: u32, key: &[u8]) -> Option<u32> {
+        self.index.find(hash, |number| self.get(number) == Some((tag, key)))
     }
 
     /// The number of a key, and whether it is new. Beyond 4 GiB none is added any more, and the number is one that no
@@ -75,9 +75,9 @@ impl Keys {
     }
 }
 
-/// By words of four bytes, each mixed in by a multiplication into twice as many bits, of which the upper half depends on
-/// all; the length first, since the last word may be short.
-fn hash(tag: u32, key: &[u8]) -> u32 {
+/// By words of four bytes, each mixed in by a multiplication into twice as many bits; the length first, since the last word
+/// may be short.
+fn hash(tag: u32, key: &[u8]) -> u64 {
     let mix = |hash: u64, word: u32| (hash.rotate_left(23) ^ u64::from(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut hash = mix(tag.into(), u32::try_from(key.len()).unwrap_or_default());
     let mut rest = key;
@@ -85,8 +85,7 @@ fn hash(tag: u32, key: &[u8]) -> u32 {
         hash = mix(hash, u32::from_le_bytes(*word));
         rest = more;
     }
-    hash = rest.iter().fold(hash, |hash, byte| mix(hash, u32::from(*byte)));
-    u32::try_from(hash >> 32).unwrap_or_default()
+    rest.iter().fold(hash, |hash, byte| mix(hash, u32::from(*byte)))
 }
 
 #[cfg(test)]
@@ -108,8 +107,8 @@ mod tests {
 
     #[test]
     fn hashes_do_not_crowd() {
-        let hashes: std::collections::BTreeSet<u32> =
-            (0..10_000).map(|i| hash(0, format!("/item/{i:05}").as_bytes())).collect();
+        let upper = |i: u32| hash(0, format!("/item/{i:05}").as_bytes()) >> 32;
+        let hashes: std::collections::BTreeSet<u64> = (0..10_000).map(upper).collect();
         assert!(hashes.len() > 9_980, "{}", hashes.len());
     }
 }

@@ -1,6 +1,7 @@
 //! What is remembered about streams and calls, by the numbers a host gave them.
 
 use crate::{CallId, StreamId};
+use plugin_config::Index;
 use std::marker::PhantomData;
 
 /// A number that a host gave.
@@ -42,19 +43,19 @@ impl<K, V> Default for IdMap<K, V> {
 impl<K, V> IdMap<K, V> {
     /// Without entries.
     pub const fn new() -> Self {
-        Self { places: Places { slots: Vec::new(), used: 0, free: Vec::new() }, values: Vec::new(), ids: PhantomData }
+        Self { places: Places { index: Index::new(), free: Vec::new() }, values: Vec::new(), ids: PhantomData }
     }
 }
 
 impl<K: Id, V> IdMap<K, V> {
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.places.used as usize
+        self.places.index.len()
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.places.used == 0
+        self.places.index.is_empty()
     }
 
     /// Whether there is an entry for an id.
@@ -64,17 +65,17 @@ impl<K: Id, V> IdMap<K, V> {
 
     /// The value of an id.
     pub fn get(&self, id: K) -> Option<&V> {
-        self.values.get(self.places.find(id.number())?)?.as_ref()
+        self.values.get(self.places.find(id.number())? as usize)?.as_ref()
     }
 
     /// The value of an id, to be changed.
     pub fn get_mut(&mut self, id: K) -> Option<&mut V> {
-        self.values.get_mut(self.places.find(id.number())?)?.as_mut()
+        self.values.get_mut(self.places.find(id.number())? as usize)?.as_mut()
     }
 
     /// Gives an id a value, in place of the one it had; the value, where it stands now.
     pub fn insert(&mut self, id: K, value: V) -> Option<&mut V> {
-        let place = self.places.take(id.number());
+        let place = self.places.take(id.number()) as usize;
         match self.values.get_mut(place) {
             Some(slot) => *slot = Some(value),
             // A place is one that was free, or the next.
@@ -94,110 +95,39 @@ impl<K: Id, V> IdMap<K, V> {
     /// Removes an id; the value it had.
     pub fn remove(&mut self, id: K) -> Option<V> {
         let place = self.places.free(id.number())?;
-        self.values.get_mut(place)?.take()
+        self.values.get_mut(place as usize)?.take()
     }
 }
 
-/// Which place in the vector of values each id has: a hash table that looks at one slot after the other. As a module
-/// asks it several times in every callback, it is written for this alone.
+/// Which place in the vector of values each id has. An id is its own hash: no two have the same.
 #[derive(Debug)]
 struct Places {
-    /// Id and place, from the slot on that the id says; a power of two of them, of which half at least are free.
-    slots: Vec<(u64, u32)>,
-    used: u32,
+    index: Index,
     /// Places whose ids are gone.
     free: Vec<u32>,
 }
 
-/// The place of a free slot.
-const FREE: u32 = u32::MAX;
-
 impl Places {
-    fn find(&self, id: u64) -> Option<usize> {
-        if self.used == 0 { None } else { self.slots.get(self.slot(id)?).map(|(_, place)| *place as usize) }
-    }
-
-    /// Where an id stands.
-    #[inline(never)]
-    fn slot(&self, id: u64) -> Option<usize> {
-        let mut slot = self.home(id);
-        while let Some(&(other, place)) = self.slots.get(slot)
-            && place != FREE
-        {
-            if other == id {
-                return Some(slot);
-            }
-            slot = self.after(slot);
-        }
-        None
+    fn find(&self, id: u64) -> Option<u32> {
+        self.index.find(id, |_| true)
     }
 
     #[inline(never)]
-    fn take(&mut self, id: u64) -> usize {
+    fn take(&mut self, id: u64) -> u32 {
         if let Some(place) = self.find(id) {
             return place;
         }
-        // Of `used` ids each has one of the first places, or what is free is among them.
-        let place = self.free.pop().unwrap_or(self.used);
-        if self.used as usize >= self.slots.len() / 2 {
-            self.grow();
-        }
-        self.used += 1;
-        self.put(id, place);
-        place as usize
+        // As many ids as there are each have one of the first places, or what is free is among them.
+        let next = || u32::try_from(self.index.len()).unwrap_or(u32::MAX);
+        let place = self.free.pop().unwrap_or_else(next);
+        self.index.insert(id, place);
+        place
     }
 
-    fn put(&mut self, id: u64, place: u32) {
-        let mut slot = self.home(id);
-        while self.slots.get(slot).is_some_and(|(_, place)| *place != FREE) {
-            slot = self.after(slot);
-        }
-        if let Some(slot) = self.slots.get_mut(slot) {
-            *slot = (id, place);
-        }
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(8);
-        let slots = std::mem::replace(&mut self.slots, vec![(0, FREE); size]);
-        slots.into_iter().filter(|(_, place)| *place != FREE).for_each(|(id, place)| self.put(id, place));
-    }
-
-    fn free(&mut self, id: u64) -> Option<usize> {
-        if self.used == 0 { None } else { self.remove(id) }
-    }
-
-    #[inline(never)]
-    fn remove(&mut self, id: u64) -> Option<usize> {
-        let mut hole = self.slot(id)?;
-        let (_, place) = *self.slots.get(hole)?;
-        self.used -= 1;
+    fn free(&mut self, id: u64) -> Option<u32> {
+        let place = self.index.remove(id, |_| true)?;
         self.free.push(place);
-        // What stands behind the hole, up to the next free slot, and was displaced by what is gone, moves up.
-        let (mut next, mask) = (self.after(hole), self.slots.len().wrapping_sub(1));
-        while let Some(&(other, taken)) = self.slots.get(next)
-            && taken != FREE
-        {
-            if (next.wrapping_sub(self.home(other)) & mask) >= (next.wrapping_sub(hole) & mask) {
-                self.slots.swap(hole, next);
-                hole = next;
-            }
-            next = self.after(next);
-        }
-        if let Some(slot) = self.slots.get_mut(hole) {
-            *slot = (0, FREE);
-        }
-        Some(place as usize)
-    }
-
-    /// Ids are consecutive: their low bits are spread as they are.
-    fn home(&self, id: u64) -> usize {
-        usize::try_from((id ^ (id >> 27)) & 0x7FFF_FFFF).unwrap_or_default() & self.slots.len().wrapping_sub(1)
-    }
-
-    fn after(&self, slot: usize) -> usize {
-        slot.wrapping_add(1) & self.slots.len().wrapping_sub(1)
+        Some(place)
     }
 }
 
