@@ -1,7 +1,8 @@
 //! `cargo bench -p outrigger-benches --bench filters [-- sizes | calls | instructions | tokens | configure | time | envoy]`
 //!
-//! Sizes of the modules, who calls whom how often for one request, guest instructions per request as configurations grow, what tokens cost, cost of configuring
-//! 10,000 rules, time per request in wasmtime, and CPU per request in stock Envoy beside five trivial filters made with the Rust SDK.
+//! Sizes of the modules, who calls whom how often for one request, guest instructions per request as configurations grow,
+//! what tokens cost, cost of configuring 10,000 rules, time per request in wasmtime, and CPU per request in stock Envoy
+//! beside five trivial filters made with the Rust SDK.
 
 use outrigger_benches::configurations::{INDEXED, LINEAR, Shape, combined, request, six_filters};
 use outrigger_benches::figures::Figure;
@@ -9,6 +10,7 @@ use outrigger_benches::guest::{Guest, Tally};
 use outrigger_benches::proxies::{Filters, Kind, Listener, Plugin, Setup, Surroundings, binary, module_cache};
 use outrigger_benches::rounds::{self, Contestant, Saturated};
 use outrigger_benches::sdk;
+use outrigger_benches::settle::settle_down;
 use outrigger_benches::tls::Certificates;
 use outrigger_benches::upstream::Upstream;
 use outrigger_tests::{jwt, optimised};
@@ -30,8 +32,12 @@ fn main() -> Outcome {
         ("time", time),
         ("envoy", envoy),
     ];
+    let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
+    if is_chosen("envoy") {
+        settle_down()?;
+    }
     for (name, section) in sections {
-        if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {
+        if is_chosen(name) {
             println!("\n## {name}");
             section()?;
         }
@@ -189,9 +195,11 @@ fn time() -> Outcome {
     Ok(())
 }
 
-/// Requests per measurement, and rounds: short enough that a busy machine disturbs a whole round or none.
+/// Requests per measurement: short enough that a busy machine disturbs a whole round or none.
 const REQUESTS: usize = 20_000;
-const ROUNDS: usize = 7;
+/// Two starts of Envoy with the same modules differ by more than the rounds of one: each is measured in several.
+const STARTS: usize = 5;
+const ROUNDS: usize = 3;
 
 fn envoy() -> Outcome {
     let directory = tempdir()?;
@@ -218,17 +226,24 @@ fn envoy() -> Outcome {
         let filters = if plugins.is_empty() { Filters::None } else { Filters::Wasm(plugins) };
         Contestant { name, setup: Setup { kind: Kind::Envoy, filters, listener: Listener::HTTP1 } }
     });
-    let mut running = rounds::start(&contestants, 16, &surroundings)?;
-    for running in &mut running {
-        rounds::saturated(running, 2_000)?;
+    let mut rows: Vec<(&str, Vec<Saturated>)> = contestants.iter().map(|one| (one.name, Vec::new())).collect();
+    for _ in 0..STARTS {
+        let mut running = rounds::start(&contestants, 16, &surroundings)?;
+        for running in &mut running {
+            rounds::saturated(running, 2_000)?;
+        }
+        let one = |running: &mut _| rounds::saturated(running, REQUESTS);
+        let measured = rounds::measure(&contestants, &mut running, ROUNDS, one)?;
+        rows.iter_mut().zip(measured.rows()).for_each(|((_, all), (_, _, rounds))| all.extend(rounds));
     }
-    let measured = rounds::measure(&contestants, &mut running, ROUNDS, |running| rounds::saturated(running, REQUESTS))?;
-    report(&measured.rows().map(|(_, name, rounds)| (name, rounds)).collect::<Vec<_>>());
+    report(&rows);
     Ok(())
 }
 
-fn report(rows: &[(&str, &[Saturated])]) {
-    println!("CPU µs per request, {ROUNDS} interleaved rounds of {REQUESTS} requests; added = over no filter;");
+fn report(rows: &[(&str, Vec<Saturated>)]) {
+    println!(
+        "CPU µs per request, {STARTS} starts of {ROUNDS} interleaved rounds of {REQUESTS} requests; added = over no filter;"
+    );
     println!("ratio = added ÷ added by five trivial SDK filters, median (min–max) of the rounds.\n");
     println!("| Envoy with | CPU µs | added µs | ratio |\n|---|---|---|---|");
     let [(_, plain), (_, trivial), ..] = rows else { return };

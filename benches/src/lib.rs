@@ -10,5 +10,6 @@ pub mod process;
 pub mod proxies;
 pub mod rounds;
 pub mod sdk;
+pub mod settle;
 pub mod tls;
 pub mod upstream;

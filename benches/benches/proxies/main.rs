@@ -18,13 +18,10 @@ mod paced;
 mod saturation;
 mod start;
 
-use bench::{Bench, Modules};
+use bench::Bench;
 use options::Options;
-use outrigger_benches::process::LOAD_CPU;
-use outrigger_tests::tools;
+use outrigger_benches::settle::settle_down;
 use std::error::Error;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 type Outcome = Result<(), Box<dyn Error>>;
 type Section = fn(&mut Bench) -> Outcome;
@@ -57,24 +54,4 @@ fn main() -> Outcome {
     }
     println!("\n## goals\n\n{}", bench.report);
     if bench.report.is_met() { Ok(()) } else { Err("a goal is missed".into()) }
-}
-
-/// Runs this program anew on its own CPU, and at real-time priority where that is allowed: proxies inherit it, and
-/// what else runs on the machine then disturbs less.
-fn settle_down() -> Outcome {
-    const SETTLED: &str = "--settled";
-    if std::env::args().any(|argument| argument == SETTLED) {
-        return Ok(());
-    }
-    // What is fetched and built for it is so before: at real-time priority, on one CPU, npm waits for itself.
-    Modules::make()?;
-    tools::envoy()?;
-    let real_time = Command::new("chrt").args(["-f", "1", "true"]).status().is_ok_and(|status| status.success());
-    let mut command = Command::new("taskset");
-    command.args(["-c", LOAD_CPU]);
-    if real_time {
-        command.args(["chrt", "-f", "1"]);
-    }
-    println!("Real-time priority: {}.", if real_time { "yes" } else { "no, expect noise" });
-    Err(command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).arg(SETTLED).exec().into())
 }
