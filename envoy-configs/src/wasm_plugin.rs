@@ -2,14 +2,18 @@
 //! plugin of ours, and an EnvoyFilter where they choose clusters. What users have as WasmPlugin themselves is Istio's
 //! already.
 
+mod error;
+mod manifest;
+
+pub use error::WasmPluginError;
+pub use manifest::{Manifest, Metadata};
+
 use crate::envoy_filter::{self, Needs};
 use crate::module_url::ModulePrefix;
 use crate::{Image, peer_address};
 use compiler::Workload;
-use compiler::snapshot::{
-    Cluster, Destination, Direction, FailStrategy, Listener, Module, NetworkFilter, Phase, Plugin, Snapshot,
-};
-use serde::Serialize;
+use compiler::snapshot::{Cluster, Destination, Direction, Listener, Module, NetworkFilter, Plugin, Snapshot};
+use manifest::{EnvoyFilter, Match, Place, Port, Selector, Spec, TrafficExtension, Wasm, WasmPlugin, WorkloadSelector};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,80 +72,6 @@ pub struct WasmPlugins {
     pub remarks: Vec<String>,
 }
 
-/// Why nothing is written.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum WasmPluginError {
-    /// A selector without labels selects the whole namespace.
-    #[error(
-        "workload {workload}: it has no labels, and a plugin that selects by none would be for its whole namespace"
-    )]
-    NoLabels {
-        /// `namespace/name`
-        workload: String,
-    },
-    /// The plugins would be another's too.
-    #[error("workload {workload}: its labels ({labels}) select {other} too: give it one that {other} does not have")]
-    SelectsAnother {
-        /// `namespace/name`
-        workload: String,
-        /// `app=web,version=v1`
-        labels: String,
-        /// `namespace/name`
-        other: String,
-    },
-    /// Plugins are chosen by port alone.
-    #[error(
-        "workload {workload} port {port}: its servers differ by server name or host, and {api:?} tells ports apart \
-         alone: give each a port of its own"
-    )]
-    Indistinguishable {
-        /// `namespace/name`
-        workload: String,
-        /// The listener's.
-        port: u16,
-        /// What is written.
-        api: Api,
-    },
-    /// No resource may have it.
-    #[error("workload {workload}: the name {name} is longer than {LONGEST_NAME} characters")]
-    LongName {
-        /// `namespace/name`
-        workload: String,
-        /// The resource's.
-        name: String,
-    },
-    /// Kubernetes does not keep it.
-    #[error(
-        "workload {workload}: {name} has {bytes} bytes, more than the {LARGEST} of etcd; let a Sidecar import fewer hosts"
-    )]
-    Large {
-        /// `namespace/name`
-        workload: String,
-        /// The resource's.
-        name: String,
-        /// As JSON.
-        bytes: usize,
-    },
-    /// There is no such module.
-    #[error("workload {workload}: there is no module {module}")]
-    UnknownModule {
-        /// `namespace/name`
-        workload: String,
-        /// Its name.
-        module: String,
-    },
-    /// Something has no JSON.
-    #[error("workload {workload}: {name} cannot be written: {reason}")]
-    Unwritable {
-        /// `namespace/name`
-        workload: String,
-        /// The resource's.
-        name: String,
-        /// What the writer says.
-        reason: String,
-    },
-}
-
 /// Writes the resources for proxies. Workloads of the same labels share theirs. `known`: every workload that a selector
 /// could meet.
 ///
@@ -158,107 +88,6 @@ pub fn wasm_plugins(
     writer.check_selectors(known);
     let Writer { resources, remarks, faults, .. } = writer;
     if faults.is_empty() { Ok(WasmPlugins { resources, remarks }) } else { Err(faults) }
-}
-
-/// A resource.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Manifest {
-    api_version: &'static str,
-    kind: &'static str,
-    /// Its name and its namespace.
-    pub metadata: Metadata,
-    spec: Spec,
-}
-
-/// What every resource has.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Metadata {
-    /// Unique in its namespace.
-    pub name: String,
-    /// The workload's.
-    pub namespace: String,
-    labels: BTreeMap<&'static str, &'static str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-enum Spec {
-    WasmPlugin(WasmPlugin),
-    TrafficExtension(TrafficExtension),
-    EnvoyFilter(EnvoyFilter),
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct WasmPlugin {
-    selector: Selector,
-    #[serde(flatten)]
-    place: Place,
-    #[serde(flatten)]
-    wasm: Wasm,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct TrafficExtension {
-    selector: Selector,
-    #[serde(flatten)]
-    place: Place,
-    wasm: Wasm,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EnvoyFilter {
-    workload_selector: WorkloadSelector,
-    config_patches: Vec<Value>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Selector {
-    match_labels: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct WorkloadSelector {
-    labels: BTreeMap<String, String>,
-}
-
-/// Where a plugin stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Place {
-    #[serde(skip_serializing_if = "is_unspecified")]
-    phase: Phase,
-    priority: i32,
-    #[serde(rename = "match")]
-    matches: [Match; 1],
-}
-
-fn is_unspecified(phase: &Phase) -> bool {
-    *phase == Phase::Unspecified
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Match {
-    mode: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    ports: Vec<Port>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Port {
-    number: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Wasm {
-    url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-    fail_strategy: FailStrategy,
-    plugin_name: String,
-    plugin_config: Value,
 }
 
 /// Which way traffic goes, as Istio names it.

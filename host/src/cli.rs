@@ -1,17 +1,22 @@
 //! Flags. Nothing else reads arguments or the environment.
 
+mod ca;
+mod explain;
+mod mesh;
+
+pub(crate) use ca::{CaArguments, CaVerb};
+pub(crate) use explain::{ExplainArguments, Output};
+pub(crate) use mesh::MeshArguments;
+
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::Level;
 use envoy_configs::ModulePrefix;
-use host::ca::SpiffeId;
 use host::telemetry::LogLevels;
 use istio_api::scalar::DnsLabel;
 use std::io::{IsTerminal, stdout};
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Istio's traffic and security API as Proxy-Wasm filters, and a sidecar that runs them.
 #[derive(Parser)]
@@ -108,162 +113,6 @@ pub(crate) enum DataFormat {
     Json,
 }
 
-/// Istio's resources, and whom a proxy is for.
-#[derive(Args, Clone)]
-pub(crate) struct MeshArguments {
-    /// Istio's resources: files, folders, - for standard input. Changes are served when they are saved.
-    #[arg(short = 'f', long = "filename", value_name = "PATH")]
-    pub(crate) files: Vec<PathBuf>,
-    /// MeshConfig, instead of that of the ConfigMap `istio`.
-    #[arg(long, value_name = "FILE", requires = "files")]
-    pub(crate) mesh_config: Option<PathBuf>,
-    /// The namespace of resources that name none, and of the workload.
-    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = crate::check::parse_namespace)]
-    pub(crate) namespace: DnsLabel,
-    /// The workload whose sidecar this is: a WorkloadEntry, a Pod, a Deployment or a StatefulSet, or a name for what
-    /// --labels describe.
-    #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "files")]
-    pub(crate) workload: Option<String>,
-    /// A proxy for every WorkloadEntry and running Pod, each on its own address: a gateway for those that a Gateway
-    /// selects, a sidecar for the others.
-    #[arg(long, requires = "files", conflicts_with_all = ["workload", "labels", "gateway", "outbound", "inbound", "admin"])]
-    pub(crate) all: bool,
-    /// A gateway, for which the Gateways are that select its labels.
-    #[arg(long, requires_all = ["files", "labels"])]
-    pub(crate) gateway: bool,
-    /// Labels of the workload.
-    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label, requires = "files")]
-    pub(crate) labels: Vec<(String, String)>,
-    /// The workload's service account.
-    #[arg(long, value_name = "NAME", requires = "files")]
-    pub(crate) service_account: Option<String>,
-    /// Where the application listens [default: 127.0.0.1].
-    #[arg(long, value_name = "ADDRESS", requires = "files")]
-    pub(crate) app: Option<IpAddr>,
-    /// Where the workload's own requests are taken [default: 127.0.0.1:15001].
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "files")]
-    pub(crate) outbound: Option<SocketAddr>,
-    /// Where requests for the workload are taken [default: 0.0.0.0:15006].
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "files")]
-    pub(crate) inbound: Option<SocketAddr>,
-    /// Where the admin server listens [default: 127.0.0.1:15000].
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "files")]
-    pub(crate) admin: Option<SocketAddr>,
-    /// How many workers [default: as many as there are CPUs; with --all one for each proxy].
-    #[arg(long, value_name = "NUMBER", requires = "files")]
-    pub(crate) workers: Option<usize>,
-    /// Where the workload's certificate is: cert-chain.pem, key.pem, root-cert.pem, read again when they change. With
-    /// --all a folder NAMESPACE/SERVICE_ACCOUNT in it for each.
-    #[arg(long, value_name = "FOLDER", requires = "files", conflicts_with = "ca")]
-    pub(crate) certs: Option<PathBuf>,
-    /// A CA of this process, from its folder: it issues the certificates [default with --all: a root of its own].
-    #[arg(long, value_name = "FOLDER", requires = "files")]
-    pub(crate) ca: Option<PathBuf>,
-    /// The socket of a SPIFFE Workload API, as of SPIRE's agent, to have certificates from [default: where
-    /// SPIFFE_ENDPOINT_SOCKET says, unless --all, --certs or --ca is given].
-    #[arg(long, value_name = "PATH", requires = "files", conflicts_with_all = ["certs", "ca"])]
-    pub(crate) spiffe_socket: Option<String>,
-    /// Which of several identities: that with this hint, instead of the workload's own.
-    #[arg(long, value_name = "HINT", requires = "files", conflicts_with_all = ["all", "certs", "ca"])]
-    pub(crate) spiffe_hint: Option<String>,
-    /// What SPIFFE's libraries look at.
-    #[arg(long, hide = true, env = "SPIFFE_ENDPOINT_SOCKET")]
-    spiffe_endpoint_socket: Option<String>,
-    /// Where requests are logged, in Istio's format: /dev/stdout, or a file.
-    #[arg(long, value_name = "FILE", requires = "files")]
-    pub(crate) access_log: Option<PathBuf>,
-}
-
-impl MeshArguments {
-    /// The socket of the SPIFFE Workload API that certificates come from.
-    pub(crate) fn workload_api(&self) -> Option<&str> {
-        let elsewhere = self.all || self.certs.is_some() || self.ca.is_some() || self.files.is_empty();
-        let usual = self.spiffe_endpoint_socket.as_deref().filter(|socket| !elsewhere && !socket.is_empty());
-        self.spiffe_socket.as_deref().or(usual)
-    }
-
-    /// A proxy for every workload that a folder's files have.
-    pub(crate) fn whole_mesh(folder: PathBuf) -> Self {
-        Self {
-            files: vec![folder],
-            mesh_config: None,
-            namespace: DnsLabel::default(),
-            workload: None,
-            all: true,
-            gateway: false,
-            labels: Vec::new(),
-            service_account: None,
-            app: None,
-            outbound: None,
-            inbound: None,
-            admin: None,
-            workers: None,
-            certs: None,
-            ca: None,
-            spiffe_socket: None,
-            spiffe_hint: None,
-            spiffe_endpoint_socket: None,
-            access_log: None,
-        }
-    }
-}
-
-#[derive(Args)]
-pub(crate) struct CaArguments {
-    #[command(subcommand)]
-    pub(crate) verb: CaVerb,
-}
-
-/// What `outrigger ca` makes. The folder of a CA has ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem, as Istio's
-/// Secret `cacerts`.
-#[derive(Subcommand)]
-pub(crate) enum CaVerb {
-    /// A root, for ten years. Keep its key away from where workloads run.
-    Root {
-        /// Its organization.
-        #[arg(long, value_name = "NAME", default_value = "outrigger")]
-        organization: String,
-        /// The folder that is made.
-        #[arg(long, value_name = "FOLDER")]
-        out: PathBuf,
-    },
-    /// An intermediate for a Kubernetes cluster or a machine: it issues certificates of workloads and no others.
-    Intermediate {
-        /// The root's folder.
-        #[arg(long, value_name = "FOLDER")]
-        ca: PathBuf,
-        /// Its organization.
-        #[arg(long, value_name = "NAME", default_value = "outrigger")]
-        organization: String,
-        /// The cluster's name.
-        #[arg(long, value_name = "NAME")]
-        cluster: String,
-        /// The folder that is made.
-        #[arg(long, value_name = "FOLDER")]
-        out: PathBuf,
-    },
-    /// A workload's certificate with its key: cert-chain.pem, key.pem, root-cert.pem.
-    Workload {
-        /// The folder of the CA that issues it.
-        #[arg(long, value_name = "FOLDER")]
-        ca: PathBuf,
-        /// spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT
-        #[arg(long, value_name = "URI")]
-        identity: SpiffeId,
-        /// How long it is valid: 24h, at most 2160h.
-        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = lifetime)]
-        lifetime: Duration,
-        /// The folder that is made, or whose certificate is replaced.
-        #[arg(long, value_name = "FOLDER")]
-        out: PathBuf,
-    },
-}
-
-fn lifetime(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<compiler::snapshot::Duration>().map_err(|error| error.to_string())?;
-    parsed.limit().ok_or_else(|| "expected a time to come".to_owned())
-}
-
 #[derive(Args)]
 #[command(after_help = WASMPLUGIN_EXAMPLES, group(ArgGroup::new("input").required(true).args(["files"])))]
 pub(crate) struct WasmpluginArguments {
@@ -348,72 +197,6 @@ pub(crate) enum CheckOutput {
 }
 
 #[derive(Args)]
-#[command(after_help = EXPLAIN_EXAMPLES, group(ArgGroup::new("whose").required(true).args(["from", "gateway"])))]
-pub(crate) struct ExplainArguments {
-    /// GET, POST …
-    pub(crate) method: String,
-    /// As it is asked for: http://reviews:9080/path, https://shop.example/, or tcp://db:5432 for a connection.
-    pub(crate) url: String,
-    /// A file, a folder (every *.yaml, *.yml and *.json in it and below), or - for standard input; may be repeated.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
-    pub(crate) files: Vec<PathBuf>,
-    /// MeshConfig, instead of that of the ConfigMap `istio`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) mesh_config: Option<PathBuf>,
-    /// Who asks: a WorkloadEntry, a Pod, a Deployment or a StatefulSet; or a gateway, which is asked from outside.
-    #[arg(long, value_name = "[NAMESPACE/]NAME")]
-    pub(crate) from: Option<String>,
-    /// Who is asked from outside: the proxy that a Gateway of this name selects.
-    #[arg(long, value_name = "[NAMESPACE/]NAME")]
-    pub(crate) gateway: Option<String>,
-    /// A header; may be repeated.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
-    pub(crate) headers: Vec<(String, String)>,
-    /// The address that the server sees; that of the asking workload otherwise.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) source_ip: Option<IpAddr>,
-    /// The server name that TLS asks for, where it is not the URL's.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) sni: Option<String>,
-    /// Claims of a good token, where tokens are verified; without, those that the headers have are: '{"iss": "https://issuer.example", "sub": "jason"}'
-    #[arg(long, value_name = "JSON", value_parser = claims)]
-    pub(crate) jwt_claims: Option<serde_json::Value>,
-    /// The namespace of resources that name none, and of --from and --gateway.
-    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = crate::check::parse_namespace)]
-    pub(crate) namespace: DnsLabel,
-    /// How it is written.
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(crate) output: Output,
-}
-
-const EXPLAIN_EXAMPLES: &str = "\
-Examples:
-  outrigger explain GET http://reviews:9080/api -f mesh/ --from shop/cart -H 'end-user: jason'
-  outrigger explain GET https://shop.example/ -f mesh/ --gateway edge/public --source-ip 203.0.113.9";
-
-fn claims(text: &str) -> Result<serde_json::Value, String> {
-    let claims: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    if claims.is_object() { Ok(claims) } else { Err("expected a JSON object".to_owned()) }
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
-    let name = http_match::header_name(name.trim()).ok_or("not the name of a header")?;
-    Ok((name.into(), value.trim().to_owned()))
-}
-
-/// How it is written.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    Text,
-    /// An object.
-    Json,
-    /// An object.
-    Yaml,
-}
-
-#[derive(Args)]
 pub(crate) struct ColorArguments {
     /// Whether text is coloured.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
@@ -443,11 +226,6 @@ impl ColorArguments {
             Color::Auto => self.no_color.as_deref().is_none_or(str::is_empty) && stdout().is_terminal(),
         }
     }
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Exit status for arguments that are none, as istioctl's.

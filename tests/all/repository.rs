@@ -1,4 +1,4 @@
-//! What concerns the whole repository: module sizes, examples, documents, imports, tests on wasm32.
+//! What concerns the whole repository: module sizes, examples, documents, imports, lengths of files, tests on wasm32.
 
 use libtest_mimic::{Failed, Trial};
 use outrigger_tests::{native, optimised, root, tools};
@@ -14,6 +14,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("repository::module_sizes", module_sizes),
         Trial::test("repository::document_paths", document_paths),
         Trial::test("repository::imports", imports),
+        Trial::test("repository::file_lengths", file_lengths),
     ];
     for example in files(&root().join("envoy-configs/examples"), "yaml") {
         let name = example.strip_prefix(root()).unwrap_or(&example).display().to_string();
@@ -139,6 +140,27 @@ fn document_paths() -> Result<(), Failed> {
         return Err(format!("only {checked} paths were found: the check has gone blind").into());
     }
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n").into()) }
+}
+
+/// No file has more lines, as `CONTRIBUTING.md` says.
+const LONGEST_FILE: usize = 500;
+
+fn file_lengths() -> Result<(), Failed> {
+    let tops = ["benches", "config", "envoy-configs", "filters", "fuzz", "host", "modules", "sdk-shims", "tests"];
+    // What is built in between is nobody's to read.
+    let sources = tops.iter().flat_map(|top| files(&root().join(top), "rs"));
+    let sources: Vec<PathBuf> = sources.filter(|file| !file.iter().any(|part| part == "target")).collect();
+    if sources.len() < 100 {
+        return Err(format!("only {} files were found: the check has gone blind", sources.len()).into());
+    }
+    let mut long = Vec::new();
+    for source in sources {
+        let lines = read(&source)?.lines().count();
+        if lines > LONGEST_FILE {
+            long.push(format!("{} has {lines} lines, more than {LONGEST_FILE}", source.display()));
+        }
+    }
+    if long.is_empty() { Ok(()) } else { Err(long.join("\n").into()) }
 }
 
 /// What each crate may depend on, of this repository: the table in ARCHITECTURE.md.
