@@ -1,8 +1,9 @@
 //! Every test that needs more than one crate, in one binary: the cases in each engine, guests that misbehave,
-//! the data path over raw sockets, and what concerns the whole repository.
+//! the data path over raw sockets, the examples, and what concerns the whole repository.
 
 mod cases;
 mod data_path;
+mod examples;
 mod guests;
 mod istio_proxy;
 mod mesh;
@@ -22,6 +23,7 @@ fn main() {
         Err(error) => trials.push(Trial::test("cases::readable", move || Err(error.into()))),
     }
     trials.extend(repository::trials());
+    trials.extend(examples::trials());
     trials.extend(robust::trials());
     trials.extend(guests::trials());
     trials.extend(data_path::trials());

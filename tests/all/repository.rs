@@ -1,8 +1,7 @@
-//! What concerns the whole repository: module sizes, examples, documents, imports, lengths of files, tests on wasm32.
+//! What concerns the whole repository: module sizes, documents, imports, lengths of files, tests on wasm32.
 
 use libtest_mimic::{Failed, Trial};
-use outrigger_tests::{native, optimised, root, tools};
-use serde_json::Value;
+use outrigger_tests::{optimised, root, tools};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,11 +15,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("repository::imports", imports),
         Trial::test("repository::file_lengths", file_lengths),
     ];
-    for example in files(&root().join("envoy-configs/examples"), "yaml") {
-        let name = example.strip_prefix(root()).unwrap_or(&example).display().to_string();
-        let test = if name.ends_with("envoy.yaml") { envoy_accepts } else { filter_accepts };
-        trials.push(Trial::test(format!("examples::{name}"), move || test(&example)));
-    }
     for tested in ["config/http-match", "filters"] {
         for suite in files(&root().join(tested), "rs").into_iter().filter(|file| file.ends_with("tests/wasm.rs")) {
             let package = suite.ancestors().nth(2).and_then(Path::file_name).unwrap_or_default();
@@ -32,7 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// All files below a directory with this ending, in order.
-fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut entries: Vec<PathBuf> =
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -47,7 +41,7 @@ fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-fn read(path: &Path) -> Result<String, Failed> {
+pub(crate) fn read(path: &Path) -> Result<String, Failed> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
@@ -77,40 +71,6 @@ fn module_sizes() -> Result<(), Failed> {
     let (known, all) = (BUDGETS.map(|(name, _)| name), modules::ALL.iter().map(|module| module.name));
     over.extend(all.filter(|name| !known.contains(name)).map(|name| format!("{name} has no budget")));
     if over.is_empty() { Ok(()) } else { Err(over.join("\n").into()) }
-}
-
-/// A bootstrap is validated by Envoy, with the modules that it names.
-fn envoy_accepts(example: &Path) -> Result<(), Failed> {
-    let text = read(example)?;
-    let mut configured = text.clone();
-    for module in modules::ALL {
-        let path = optimised::path(module.name)?.display().to_string();
-        configured = configured.replace(&format!("target/wasm/{}.wasm", module.name), &path);
-    }
-    if configured == text {
-        return Err("the bootstrap names no module of this repository".into());
-    }
-    let file =
-        tools::target_directory().join(format!("example-{}.yaml", tools::hex(example.as_os_str().as_encoded_bytes())));
-    fs::write(&file, configured)?;
-    let output = Command::new(tools::envoy()?).args(["--mode", "validate", "-c"]).arg(&file).output()?;
-    fs::remove_file(&file)?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    if output.status.success() && said.contains("OK") { Ok(()) } else { Err(said.into_owned().into()) }
-}
-
-/// The plugin configuration of an Istio resource is accepted by the filter it is for.
-fn filter_accepts(example: &Path) -> Result<(), Failed> {
-    let resource: Value = serde_saphyr::from_str(&read(example)?).map_err(|error| error.to_string())?;
-    let spec = resource.get("spec").ok_or("no spec")?;
-    let wasm = spec.get("wasm").unwrap_or(spec);
-    let url = wasm.get("url").and_then(Value::as_str).ok_or("no url")?;
-    let module = url.rsplit('/').next().and_then(|file| file.strip_suffix(".wasm")).ok_or("the url names no module")?;
-    let configure = native::configure(module).ok_or_else(|| format!("there is no module {module}"))?;
-    let configuration = wasm.get("pluginConfig").ok_or("no pluginConfig")?.to_string();
-    let mut proxy = native_shim::NativeProxy::new(native_shim::Settings::default());
-    proxy.add_plugin(configure, configuration.as_bytes()).map_err(|faults| faults.to_string().into())
 }
 
 /// Every path in backticks in a document exists.
