@@ -69,11 +69,9 @@ pub(super) fn every_mode() -> Result<(), Failed> {
         fs::write(&file, RESOURCES.replace("MODE", mode))?;
         for (_, snapshot) in snapshots(&file, &["client"])? {
             let mut pair = Pair::start(&snapshot)?;
-            let listener =
-                &snapshot.listeners.iter().find(|listener| listener.name == "inbound").ok_or("no listener")?.name;
             for (path, forbidden) in ROWS {
                 let request = request(path);
-                let (ours, theirs) = pair.ask(listener, "cluster.local/ns/shop/sa/default", &request);
+                let (ours, theirs) = pair.ask("inbound", "cluster.local/ns/shop/sa/default", &request);
                 let faults = differences(&request, &ours, &theirs);
                 wrong.extend(faults.into_iter().map(|fault| format!("{mode} {path}: {fault}")));
                 if is_forbidden(&ours) != forbidden[number] {
