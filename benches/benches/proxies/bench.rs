@@ -72,7 +72,7 @@ impl Drop for Bench {
 }
 
 impl Modules {
-    pub(crate) fn make() -> Result<Self, String> {
+    fn make() -> Result<Self, String> {
         let six = six_filters().into_iter().map(|(name, _)| Ok((optimised::path(name)?, name)));
         Ok(Self {
             baseline: sdk::build("sdk-baseline")?,

@@ -16,8 +16,8 @@ pub struct Index {
 /// The number of a free slot. No number is so large: there would be no memory for what it numbers.
 const FREE: u32 = u32::MAX;
 
-/// The fewest slots of a table that has any, as a power of two.
-const LEAST: u32 = 3;
+/// The fewest slots of a table that has any.
+const LEAST: usize = 8;
 
 impl Index {
     /// Without numbers.
@@ -107,7 +107,7 @@ impl Index {
 
     #[cold]
     fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(1 << LEAST);
+        let size = (self.slots.len() * 2).max(LEAST);
         let slots = std::mem::replace(&mut self.slots, vec![(0, FREE); size]);
         slots.into_iter().filter(|(_, number)| *number != FREE).for_each(|(hash, number)| self.put(hash, number));
     }

@@ -33,6 +33,18 @@ impl Percent {
         let in_million = (u128::from(draw) * 1_000_000) >> 64;
         in_million < u128::from(self.per_million)
     }
+
+    /// As [`Self::hits`], of a draw that is taken only where it matters.
+    ///
+    /// # Errors
+    /// That of the draw.
+    pub fn hits_drawn<E>(self, draw: impl FnOnce() -> Result<u64, E>) -> Result<bool, E> {
+        match self {
+            Self::NONE => Ok(false),
+            Self::ALL => Ok(true),
+            share => Ok(share.hits(draw()?)),
+        }
+    }
 }
 
 impl ReadNode for Percent {

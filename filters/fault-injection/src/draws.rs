@@ -11,30 +11,24 @@ use twox_hash::XxHash64;
 /// without an id falls back on the host's random. Each draw is taken once, however often it is asked for.
 pub(crate) struct Draws {
     seed: Option<u64>,
-    delay: Option<u64>,
-    abort: Option<u64>,
+    taken: [Option<u64>; 2],
     /// The id, once it was asked for: both draws may want it, and each question costs a hostcall.
     id: Option<Option<Vec<u8>>>,
 }
 
 impl Draws {
     pub(crate) fn new(seed: Option<u64>) -> Self {
-        Self { seed, delay: None, abort: None, id: None }
+        Self { seed, taken: [None; 2], id: None }
     }
 
     /// A uniform draw over all of `u64`.
     pub(crate) fn take(&mut self, which: Draw, stream: &mut Stream<'_>) -> Result<u64, HostError> {
-        let taken = match which {
-            Draw::Delay => self.delay,
-            Draw::Abort => self.abort,
-        };
-        if let Some(taken) = taken {
-            return Ok(taken);
+        if let Some(Some(taken)) = self.taken.get(which as usize) {
+            return Ok(*taken);
         }
         let draw = self.draw(which, stream)?;
-        match which {
-            Draw::Delay => self.delay = Some(draw),
-            Draw::Abort => self.abort = Some(draw),
+        if let Some(taken) = self.taken.get_mut(which as usize) {
+            *taken = Some(draw);
         }
         Ok(draw)
     }

@@ -44,46 +44,23 @@ impl Fault {
     pub fn decide<E>(&self, mut draw: impl FnMut(Draw) -> Result<u64, E>) -> Result<Faults, E> {
         let mut faults = Faults::default();
         if let Some((delay, share)) = self.delay
-            && hits(share, Draw::Delay, &mut draw)?
+            && share.hits_drawn(|| draw(Draw::Delay))?
         {
             faults.delay = Some(delay);
         }
         if let Some((answer, share)) = self.abort
-            && hits(share, Draw::Abort, &mut draw)?
+            && share.hits_drawn(|| draw(Draw::Abort))?
         {
             faults.abort = Some(answer);
         }
         Ok(faults)
     }
-}
 
-fn hits<E>(share: Percent, which: Draw, draw: &mut dyn FnMut(Draw) -> Result<u64, E>) -> Result<bool, E> {
-    match share {
-        Percent::NONE => Ok(false),
-        Percent::ALL => Ok(true),
-        share => Ok(share.hits(draw(which)?)),
-    }
-}
-
-/// The largest shares among several faults. Most draws fall outside them, and then nobody need ask which fault it is
-/// about: a draw is free, to learn a request's route costs a hostcall.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reach {
-    delay: Percent,
-    abort: Percent,
-}
-
-impl Reach {
-    pub(crate) fn of<'f>(faults: impl Iterator<Item = &'f Fault>) -> Self {
-        faults.fold(Self::default(), |reach, fault| Self {
-            delay: reach.delay.max(fault.delay.map_or(Percent::NONE, |(_, share)| share)),
-            abort: reach.abort.max(fault.abort.map_or(Percent::NONE, |(_, share)| share)),
-        })
-    }
-
-    /// Whether one of the faults might hit, by the very draws that [`Fault::decide`] takes afterwards.
-    pub(crate) fn may_hit<E>(self, mut draw: impl FnMut(Draw) -> Result<u64, E>) -> Result<bool, E> {
-        Ok(hits(self.delay, Draw::Delay, &mut draw)? || hits(self.abort, Draw::Abort, &mut draw)?)
+    /// The shares, by their draws, in the order in which [`Self::decide`] takes these.
+    pub(crate) fn shares(&self) -> [(Draw, Percent); 2] {
+        let delay = self.delay.map_or(Percent::NONE, |(_, share)| share);
+        let abort = self.abort.map_or(Percent::NONE, |(_, share)| share);
+        [(Draw::Delay, delay), (Draw::Abort, abort)]
     }
 }
 
@@ -175,6 +152,7 @@ fn grpc_code(name: &str, at: &mut At) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use filter_api::Reach;
 
     fn compile(json: &str) -> Result<Fault, Vec<String>> {
         let mut at = At::root();
@@ -207,7 +185,7 @@ mod tests {
         for json in [r#"{"abort": {"httpStatus": 500}}"#, r#"{"delay": {"fixedDelay": "1s"}}"#] {
             let fault = compile(json).unwrap();
             assert_eq!(fault.decide(|_| Err("a draw was taken")), Ok(Faults::default()));
-            assert_eq!(Reach::of([fault].iter()).may_hit(|_| Err("a draw was taken")), Ok(false));
+            assert_eq!(Reach::of([fault.shares()].into_iter()).may_hit(|_| Err("a draw was taken")), Ok(false));
         }
     }
 
@@ -220,7 +198,7 @@ mod tests {
             ))
         };
         let faults = [share(10, 0).unwrap(), share(5, 30).unwrap(), share(0, 20).unwrap()];
-        let reach = Reach::of(faults.iter());
+        let reach = Reach::of(faults.iter().map(Fault::shares));
         for delay in 0..100 {
             for abort in 0..100 {
                 let percent = u64::MAX / 100;

@@ -2,9 +2,11 @@
 
 use crate::config::Config;
 use crate::draws::{self, Draws};
-use crate::fault::{Answer, Fault, Faults, Reach};
+use crate::fault::{Answer, Draw, Fault, Faults};
 use crate::held::Held;
-use filter_api::{Action, Filter, HostError, LocalReply, Metric, PolicyTable, Root, Stream, StreamId, configure_one};
+use filter_api::{
+    Action, Filter, HostError, LocalReply, Metric, PolicyTable, Reach, Root, Stream, StreamId, configure_one,
+};
 use plugin_config::At;
 use std::time::Duration;
 
@@ -30,7 +32,7 @@ pub fn configure(configuration: &[u8], root: &mut Root<'_>) -> Result<Vec<Box<dy
 pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dyn Filter>> {
     let table = PolicyTable::compile(&config.routes, &config.rules, at, Fault::compile)?;
     Some(Box::new(FaultInjection {
-        reach: Reach::of(table.policies()),
+        reach: Reach::of(table.policies().map(Fault::shares)),
         table,
         seed: config.seed.as_ref().map(draws::number),
         most: config.max_active_faults,
@@ -45,7 +47,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
 
 struct FaultInjection {
     table: PolicyTable<Fault>,
-    reach: Reach,
+    reach: Reach<Draw>,
     seed: Option<u64>,
     most: Option<u32>,
     /// Held streams, with the answer that follows the wait.

@@ -2,9 +2,9 @@
 
 use crate::config::Config;
 use crate::copy;
-use crate::policy::{Draws, Policy, Reach};
+use crate::policy::{Draws, Policy};
 use filter_api::{
-    Action, CallEvent, CallId, Filter, HostError, HttpCall, IdMap, Metric, PolicyTable, Root, Stream, StreamId,
+    Action, CallEvent, CallId, Filter, HostError, HttpCall, IdMap, Metric, PolicyTable, Reach, Root, Stream, StreamId,
     configure_one,
 };
 use http_match::HeaderList;
@@ -27,7 +27,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
     }
     let table = table?;
     Some(Box::new(Mirroring {
-        reach: Reach::of(table.policies()),
+        reach: Reach::of(table.policies().map(Policy::shares)),
         table,
         max_body: config.max_body_bytes as usize,
         max_in_flight: config.max_in_flight as usize,
@@ -44,7 +44,7 @@ pub fn build(config: &Config, at: &mut At, root: &mut Root<'_>) -> Option<Box<dy
 
 struct Mirroring {
     table: PolicyTable<Policy>,
-    reach: Reach,
+    reach: Reach<usize>,
     max_body: usize,
     max_in_flight: usize,
     timeout: Duration,
@@ -120,7 +120,7 @@ impl Mirroring {
     /// What is to be copied of a request, if anything.
     fn begin(&mut self, stream: &mut Stream<'_>) -> Result<Option<Copy>, HostError> {
         let mut draws = Draws::default();
-        if !self.reach.may_copy(|place| draws.take(place, || stream.root().random()))? {
+        if !self.reach.may_hit(|place| draws.take(place, || stream.root().random()))? {
             return Ok(None);
         }
         let Some((_, policy)) = self.table.find(stream)? else {

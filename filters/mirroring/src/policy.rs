@@ -34,47 +34,16 @@ impl Policy {
     pub fn decide<E>(&self, mut draw: impl FnMut(usize) -> Result<u64, E>) -> Result<Vec<&str>, E> {
         let mut hit = Vec::new();
         for (place, (cluster, share)) in self.mirrors.iter().enumerate() {
-            if hits(*share, place, &mut draw)? {
+            if share.hits_drawn(|| draw(place))? {
                 hit.push(cluster.as_str());
             }
         }
         Ok(hit)
     }
-}
 
-fn hits<E>(share: Percent, place: usize, draw: &mut dyn FnMut(usize) -> Result<u64, E>) -> Result<bool, E> {
-    match share {
-        Percent::NONE => Ok(false),
-        Percent::ALL => Ok(true),
-        share => Ok(share.hits(draw(place)?)),
-    }
-}
-
-/// The largest shares among several policies, by place. Most draws fall outside them, and then nobody need ask which
-/// policy it is about: a draw is free, to learn a request's route costs a hostcall.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reach(Vec<Percent>);
-
-impl Reach {
-    pub(crate) fn of<'p>(policies: impl Iterator<Item = &'p Policy>) -> Self {
-        let mut most: Vec<Percent> = Vec::new();
-        for policy in policies {
-            most.resize(most.len().max(policy.mirrors.len()), Percent::NONE);
-            for (most, (_, share)) in most.iter_mut().zip(&policy.mirrors) {
-                *most = (*most).max(*share);
-            }
-        }
-        Self(most)
-    }
-
-    /// Whether one of the policies might copy, by the very draws that [`Policy::decide`] takes afterwards.
-    pub(crate) fn may_copy<E>(&self, mut draw: impl FnMut(usize) -> Result<u64, E>) -> Result<bool, E> {
-        for (place, share) in self.0.iter().enumerate() {
-            if hits(*share, place, &mut draw)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// The shares by place, in the order in which [`Self::decide`] draws.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (usize, Percent)> {
+        self.mirrors.iter().map(|(_, share)| *share).enumerate()
     }
 }
 
@@ -136,6 +105,7 @@ fn shared_share(written: &MirrorPolicy, at: &mut At) -> Option<Option<Percent>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use filter_api::Reach;
 
     fn compile(json: &str) -> Result<Policy, Vec<String>> {
         let mut at = At::root();
@@ -170,7 +140,7 @@ mod tests {
     #[test]
     fn zero_is_off() {
         let policy = compile(r#"{"mirror": {"cluster": "m"}, "mirrorPercentage": {"value": 0}}"#).unwrap();
-        assert_eq!(Reach::of([policy].iter()).may_copy(|_| Err("a draw")), Ok(false));
+        assert_eq!(Reach::of([policy.shares()].into_iter()).may_hit(|_| Err("a draw")), Ok(false));
         assert_eq!(
             decide(r#"{"mirror": {"cluster": "m"}, "mirrorPercent": 100, "mirrorPercentage": {"value": 0}}"#, &[]),
             [""; 0]
@@ -185,7 +155,7 @@ mod tests {
             compile(&format!(r#"{{"mirrors": [{}]}}"#, mirrors.join(","))).unwrap()
         };
         let policies = [mirrors(&[10, 0, 30]), mirrors(&[20, 5])];
-        let reach = Reach::of(policies.iter());
+        let reach = Reach::of(policies.iter().map(Policy::shares));
         let draw = |percent: u64| u64::MAX / 100 * percent;
         for a in (0..100).step_by(7) {
             for b in (0..100).step_by(3) {
@@ -198,7 +168,7 @@ mod tests {
                             [a, b, c].get(place).map(|percent| draw(*percent)).ok_or("a draw too many")
                         })
                     };
-                    let reached = reach.may_copy(&mut draw).unwrap();
+                    let reached = reach.may_hit(&mut draw).unwrap();
                     let copied = policies.iter().any(|policy| !policy.decide(&mut draw).unwrap().is_empty());
                     assert_eq!(reached, copied, "{a} {b} {c}");
                     assert!(drawn <= 3, "a draw is taken once");

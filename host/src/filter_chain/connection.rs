@@ -220,12 +220,7 @@ impl FilteredConnection {
 
     /// Shows a filter bytes: what it lets through, if anything.
     fn show(&mut self, index: usize, direction: Direction, bytes: BodyBuffer, end: bool) -> Option<BodyBuffer> {
-        let readable = {
-            let mut state = self.stream.state.borrow_mut();
-            let body = state.slots.get_mut(index)?.bodies.get_mut(direction as usize)?;
-            body.append(bytes);
-            body.len()
-        };
+        let readable = self.stream.state.borrow_mut().make_readable(index, direction, bytes)?;
         let flow = self.flow_mut(index, direction)?;
         flow.end |= end;
         let held = flow.hold;

@@ -221,6 +221,13 @@ impl StreamState {
         }
     }
 
+    /// Has a filter's guest read a part of a body behind what it could read already: how many bytes that are.
+    pub(crate) fn make_readable(&mut self, slot: usize, direction: Direction, part: BodyBuffer) -> Option<usize> {
+        let body = self.slots.get_mut(slot)?.bodies.get_mut(direction as usize)?;
+        body.append(part);
+        Some(body.len())
+    }
+
     /// The headers of a direction.
     pub fn headers(&mut self, direction: Direction) -> &mut HeaderList {
         match direction {

@@ -20,6 +20,7 @@ mod header_operations;
 mod headers;
 mod id_map;
 mod policy_table;
+mod reach;
 mod root;
 mod stream;
 
@@ -35,5 +36,6 @@ pub use headers::Headers;
 pub use http_match::header_name;
 pub use id_map::{Id, IdMap};
 pub use policy_table::{PolicyId, PolicyTable, ROUTE_PROPERTY, Rule, destination_port};
+pub use reach::Reach;
 pub use root::Root;
 pub use stream::Stream;

@@ -40,7 +40,7 @@ impl Vm {
 
     fn of_stream(&mut self, stream: u32) -> Option<&mut Chain> {
         // Mostly one plugin has the VM to itself, and then no stream has an entry.
-        let other = if self.streams.is_empty() { None } else { self.streams.get(StreamId(stream)).copied() };
+        let other = self.streams.get(StreamId(stream)).copied();
         self.root(other.or(self.first_root)?)
     }
 }
@@ -130,9 +130,7 @@ pub fn delete(context: u32) {
         if let Some(chain) = vm.of_stream(context) {
             chain.on_stream_end(StreamId(context), &mut WasmHost);
         }
-        if !vm.streams.is_empty() {
-            vm.streams.remove(StreamId(context));
-        }
+        vm.streams.remove(StreamId(context));
     });
 }
 

@@ -6,6 +6,7 @@ use filter_api::{
     CallId, GrpcCall, HeaderEdit, HeaderMap, Host, HostError, HttpCall, LocalReply, MetricId, MetricKind, StreamId,
 };
 use http_match::HeaderList;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -41,7 +42,10 @@ fn millis(duration: Duration) -> u32 {
 }
 
 /// A property's path, as the ABI has it.
-fn joined(path: &[&str]) -> Vec<u8> {
+fn joined<'p>(path: &[&'p str]) -> Cow<'p, [u8]> {
+    if let [name] = path {
+        return Cow::Borrowed(name.as_bytes());
+    }
     let mut out = Vec::with_capacity(64);
     for (i, segment) in path.iter().enumerate() {
         if i > 0 {
@@ -49,7 +53,7 @@ fn joined(path: &[&str]) -> Vec<u8> {
         }
         out.extend_from_slice(segment.as_bytes());
     }
-    out
+    Cow::Owned(out)
 }
 
 impl Host for WasmHost {
@@ -86,17 +90,11 @@ impl Host for WasmHost {
     }
 
     fn property(&mut self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
-        match path {
-            [name] => hostcalls::property(name.as_bytes()),
-            path => hostcalls::property(&joined(path)),
-        }
+        hostcalls::property(&joined(path))
     }
 
     fn set_property(&mut self, path: &[&str], value: &[u8]) -> Result<(), HostError> {
-        match path {
-            [name] => hostcalls::set_property(name.as_bytes(), value),
-            path => hostcalls::set_property(&joined(path), value),
-        }
+        hostcalls::set_property(&joined(path), value)
     }
 
     fn send_local_reply(&mut self, reply: &LocalReply) -> Result<(), HostError> {

@@ -73,12 +73,7 @@ impl FilteredStream {
 
     /// Shows a filter a part of a body: what it lets through, if anything.
     fn show(&mut self, direction: Direction, index: usize, part: BodyBuffer, end: bool) -> Option<BodyBuffer> {
-        let readable = {
-            let mut state = self.stream.state.borrow_mut();
-            let body = state.slots.get_mut(index)?.bodies.get_mut(direction as usize)?;
-            body.append(part);
-            body.len()
-        };
+        let readable = self.stream.state.borrow_mut().make_readable(index, direction, part)?;
         let own = match direction {
             Direction::Request => Access::REQUEST_BODY,
             Direction::Response => Access::RESPONSE_BODY,
